@@ -1,0 +1,392 @@
+"""The composition root: every part of the server, built once, started in order and stopped in reverse.
+
+An operator changes a part by subclassing ``Appliance`` in a ``deployment.py`` that the settings name (X14):
+
+    class Deployment(Appliance):
+        @cached_property
+        def dispatcher(self): ...
+
+Parts get what they need in their ``__init__`` and never ask the Appliance.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from appliance.accounts import Accounts
+from appliance.clock import Clock, SystemClock
+from appliance.config import ConfigurationError, boot_id, read_master_key
+from appliance.db.logs import LogStore
+from appliance.db.repository import Repository
+from appliance.db.sqlite import SqliteRepository
+from appliance.db.sqlite import dry_run as pending_migrations
+from appliance.events import Events
+from appliance.leases import Leases
+from appliance.logging_setup import set_up_logging
+from appliance.master.conversation import Conversation
+from appliance.master.dispatcher import Dispatcher
+from appliance.master.gateway import Connection, Gateway
+from appliance.master.lanes import Lanes
+from appliance.master.live import Live
+from appliance.master.roster import Roster
+from appliance.master.sweeper import Sweeper
+from appliance.model import caps
+from appliance.model.entities import Lineage, Run, Session, Worker
+from appliance.model.errors import Unauthenticated
+from appliance.model.permissions import Kind, Principal
+from appliance.model.requests import Limits
+from appliance.passwords import PasswordLimits
+from appliance.projects import Projects
+from appliance.runs import Runs
+from appliance.settings import ServerSettings
+from appliance.web.api.documents import run_document
+from appliance.web.head import Head
+from appliance.web.rendering import Rendering
+from appliance.web.routes import Parts, WebSettings, build
+from appliance.web.security import authenticate_socket
+from appliance.web.server import ServerLimits, WebServer
+from appliance.web.static_files import StaticFiles
+from appliance.workers import Workers
+
+_log = logging.getLogger(__name__)
+
+DATABASE_FILE = "orchestra.db"
+
+
+class Appliance:
+    """Master, service and website in one process."""
+
+    def __init__(self, settings: ServerSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self._lineage: Lineage | None = None
+        self._is_ready = False
+        self._stopping = threading.Event()
+        self._exit_code = 0
+        self._closers: list[tuple[str, Callable[[], object]]] = []
+
+    # ---- storage
+
+    @cached_property
+    def directory(self) -> Path:
+        """The data directory."""
+        return self.settings.data.directory
+
+    @cached_property
+    def master_key(self) -> bytes:
+        """Everything that this appliance signs hangs on it."""
+        return read_master_key(self.directory)
+
+    @cached_property
+    def repository(self) -> Repository:
+        """The database."""
+        return self.new_repository()
+
+    def new_repository(self) -> Repository:
+        """A repository over the database that the settings name, not yet open."""
+        return SqliteRepository(self.directory / DATABASE_FILE, on_fatal=self._on_fatal)
+
+    @cached_property
+    def logs(self) -> LogStore:
+        """The log files."""
+        return LogStore(self.directory / "logs", boot_id(), on_fatal=self._on_fatal)
+
+    @cached_property
+    def events(self) -> Events:
+        """What happened."""
+        return Events()
+
+    # ---- use cases
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What holds for runs whose job says nothing of its own."""
+        limits = self.settings.limits
+        return Limits(
+            grace=limits.abort_grace,
+            teardown_timeout=limits.teardown_timeout,
+            log_size=limits.log_size,
+            expires=limits.pending_expires,
+            lost_after=limits.lost_after,
+            url=self.settings.server.base_url or "",
+        )
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs, for people and programs."""
+        return Runs(self.repository, self.logs, self.clock, self.events, self.limits)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Runs, for workers."""
+        return Leases(self.repository, self.runs, self.logs, self.clock, caps.derive(self.master_key, "cap"))
+
+    @cached_property
+    def projects(self) -> Projects:
+        """The configuration."""
+        return Projects(self.repository, self.clock, self.events)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Workers."""
+        return Workers(self.repository, self.clock, self.events, self.roster, secrets.token_bytes)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Users, tokens and sessions."""
+        limits = self.settings.limits
+        return Accounts(
+            self.repository,
+            self.clock,
+            self.events,
+            secrets.token_bytes,
+            self.master_key,
+            PasswordLimits(
+                iterations=limits.password_iterations,
+                logins_per_minute=limits.logins_per_minute,
+                login_burst=limits.login_burst,
+                cores=os.cpu_count() or 1,
+                http_threads=limits.http_threads,
+            ),
+        )
+
+    # ---- master
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who is connected."""
+        return Roster()
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Who gets which run."""
+        return Dispatcher(
+            self.repository,
+            self.leases,
+            self.roster,
+            self.events,
+            lambda: self.lineage.epoch,
+            self.accounts.run_token,
+            self.limits,
+        )
+
+    @cached_property
+    def live(self) -> Live:
+        """The event stream."""
+        return Live(self.runs, self.events, self._listener, self._show_run)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The WebSockets."""
+        second = self.settings.server.second_port
+        return Gateway(
+            repository=self.repository,
+            lineage=lambda: self.lineage,
+            authenticate=lambda token: self.accounts.principal_of_token(token, (Kind.WORKER,)),
+            converse=self._converse,
+            live=self.live,
+            roster=self.roster,
+            lanes=Lanes(),
+            events=self.events,
+            clock=self.clock,
+            second_port=None if second is None else (self.settings.server.listen.host, second),
+        )
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What the clock brings."""
+        return Sweeper(
+            self.repository, self.runs, self.leases, self.workers, self.roster, self.clock, self.limits
+        )
+
+    @property
+    def lineage(self) -> Lineage:
+        """This life of the master. Only after ``start``."""
+        if self._lineage is None:
+            raise LookupError("the appliance has not been started")
+        return self._lineage
+
+    # ---- web
+
+    @cached_property
+    def static_files(self) -> StaticFiles:
+        """Scripts, styles and pictures."""
+        return StaticFiles(self.settings.web.static)
+
+    @cached_property
+    def rendering(self) -> Rendering:
+        """The pages' templates."""
+        return Rendering(self.static_files, self.settings.web.templates, self.settings.web.announcement)
+
+    @cached_property
+    def web_settings(self) -> WebSettings:
+        """What the web shell needs of the settings."""
+        return WebSettings(
+            base_url=self.settings.server.base_url or "",
+            insecure_http=self.settings.server.insecure_http,
+            triggers_per_minute=self.settings.limits.triggers_per_minute,
+            trigger_burst=self.settings.limits.trigger_burst,
+        )
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What the handlers of routes call."""
+        return Parts(
+            accounts=self.accounts,
+            projects=self.projects,
+            runs=self.runs,
+            workers=self.workers,
+            clock=self.clock,
+            key=caps.derive(self.master_key, "web"),
+            is_ready=self.unready,
+            settings=self.web_settings,
+            rendering=self.rendering,
+            static_files=self.static_files,
+        )
+
+    @cached_property
+    def web(self) -> WebServer:
+        """The port."""
+        listen, limits = self.settings.server.listen, self.settings.limits
+        return WebServer(
+            build(self.parts),
+            listen.host,
+            listen.port,
+            self.gateway.adopt,
+            ServerLimits(
+                threads=limits.http_threads,
+                connections=limits.connection_limit,
+                connections_per_address=limits.connections_per_address,
+                request_within=limits.request_timeout,
+                body=limits.body_size,
+            ),
+            self.settings.server.trusted_proxy,
+        )
+
+    def unready(self) -> Sequence[str]:
+        """What keeps the appliance from its work; empty = ready."""
+        return () if self._is_ready else ("starting or stopping",)
+
+    # ---- life
+
+    def migrate(self, *, dry_run: bool = False) -> list[str]:
+        """Bring the schema up to date, with a backup before, or only say what would be done. Not while it is open."""
+        steps = pending_migrations(self.directory / DATABASE_FILE)
+        pending = [f"{step.name}: {len(step.statements)} statements" for step in steps]
+        if not dry_run and pending:
+            once = self.new_repository()  # a repository is opened once in its life
+            once.open()
+            once.close()
+        return pending
+
+    def start(self) -> None:
+        """Everything up, in order; when this returns the port answers. Raises after stopping what had started."""
+        try:
+            self._begin("database", self.repository.open, self.repository.close)
+            leased = self.repository.runs.leased()
+            records = [record for run, _ in leased for record in self.repository.runs.streams(run.id)]
+            self.logs.recover(records, [run.id for run, _ in leased])
+            self._closers.append(("logs", self.logs.close))
+            self._lineage = self.repository.lineage.open_epoch(secrets.token_hex(16), boot_id(), self.clock.now())
+            self.projects.load(self.settings.projects.paths)
+            self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
+            self._begin("gateway", self.gateway.start, self.gateway.stop)
+            self._begin("dispatcher", self.dispatcher.start, self.dispatcher.stop)
+            self._begin("web", self.web.start, self.web.stop)
+        except BaseException:
+            self.stop()
+            raise
+        self._is_ready = True
+        _log.info("life %d of cluster %s has begun", self.lineage.epoch, self.lineage.cluster)
+
+    def stop(self) -> None:
+        """Everything down, in reverse; a second call does nothing. Runs on workers are left alone (F02)."""
+        self._is_ready = False
+        while self._closers:
+            name, close = self._closers.pop()
+            try:
+                close()
+            except Exception:
+                _log.exception("%s did not stop as it should", name)
+
+    def serve(self) -> int:
+        """Start, say where, and run until SIGTERM or SIGINT; SIGHUP reads the project files again. The exit code."""
+        set_up_logging(self.settings.log.level)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        reload = threading.Event()
+
+        def on_hangup(*_: object) -> None:
+            reload.set()
+            self._stopping.set()
+
+        signal.signal(signal.SIGHUP, on_hangup)
+        self.start()
+        host = self.settings.server.listen.host
+        shown = f"[{host}]" if ":" in host else host
+        sys.stdout.write(f"listening on http://{shown}:{self.web.port}\n")
+        sys.stdout.flush()
+        while True:
+            self._stopping.wait()
+            if not reload.is_set():
+                break
+            reload.clear()
+            self._stopping.clear()
+            self.reload()
+        self.stop()
+        return self._exit_code
+
+    def reload(self) -> None:
+        """Read the project files again. If they cannot be used, the old configuration stays (F40)."""
+        try:
+            loaded = self.projects.load(self.settings.projects.paths)
+        except ConfigurationError as error:
+            _log.error("the configuration was not reloaded: %s", error)
+            return
+        _log.info("the configuration was reloaded; %d findings", len(loaded.findings))
+
+    # ---- inside
+
+    def _begin(self, name: str, start: Callable[[], object], stop: Callable[[], object]) -> None:
+        self._closers.append((name, stop))
+        start()
+
+    def _on_fatal(self, error: Exception) -> None:
+        """A disk that fails writes nothing any more: end, and let the unit start us again (F18)."""
+        _log.critical("storage error, the server ends: %s", error)
+        self._is_ready = False
+        self._exit_code = 1
+        self._stopping.set()
+
+    def _converse(self, worker: Worker, connection: Connection) -> Conversation:
+        return Conversation(
+            worker,
+            connection,
+            runs=self.runs,
+            leases=self.leases,
+            workers=self.workers,
+            roster=self.roster,
+            events=self.events,
+            clock=self.clock,
+            send=self.dispatcher.send,
+        )
+
+    def _listener(self, path: str, headers: dict[str, str], peer: str) -> tuple[Principal, Session | None]:
+        caller = authenticate_socket(self.accounts, self.web_settings, Head("http", peer, headers))
+        if caller.principal is None:
+            raise Unauthenticated("log in, or send a token")
+        return caller.principal, caller.session
+
+    def _show_run(self, run: Run) -> bytes:
+        return msgspec.json.encode(run_document(run, self.runs.log_size(run.id)))
+

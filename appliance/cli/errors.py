@@ -1,0 +1,61 @@
+"""The one place where errors become a line on stderr and an exit code (contract.md section 2)."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from appliance.cli.output import escape
+from appliance.model.errors import ApplianceError, Forbidden, Invalid, NotFound, Unauthenticated
+
+OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, CONFIGURATION = 0, 1, 2, 3, 4, 5, 78
+INTERRUPTED = 130  # as shells say it of a command ended by Ctrl-C
+
+
+def report(error: BaseException) -> int:
+    """Tell the error in one line, and answer the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else (OK if error.code is None else FAILED)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return INTERRUPTED
+    code, text = _meaning(error)
+    print(f"orchestra: {escape(' '.join(text.split()))}", file=sys.stderr)
+    return code
+
+
+def _meaning(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "orchestra"
+        return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help"
+    if isinstance(error, click.ClickException):
+        return FAILED, error.format_message()
+    from appliance.client import Unreachable
+    from appliance.config import ConfigurationError
+
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION, str(error)
+    if isinstance(error, Unreachable):
+        return UNREACHABLE, str(error)
+    if isinstance(error, NotFound):
+        return NOT_FOUND, str(error)
+    if isinstance(error, Unauthenticated):
+        return NOT_ALLOWED, f"{error}; give a token with --token, ORCHESTRA_TOKEN or ~/.config/orchestra/token"
+    if isinstance(error, Forbidden):
+        return NOT_ALLOWED, str(error)
+    if isinstance(error, Invalid):
+        return FAILED, "; ".join([str(error), *_fields(error)])
+    if isinstance(error, ApplianceError):
+        return FAILED, str(error)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return FAILED, f"{name}{error.strerror or error}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    return FAILED, f"a bug of ours, please report it: {type(error).__name__} at {place}: {error}"
+
+
+def _fields(error: Invalid) -> list[str]:
+    """What is wrong with each field, unless the sentence says it already."""
+    return [f"{field}: {text}" if field else text for field, text in error.errors.items() if text not in str(error)]

@@ -1,0 +1,184 @@
+"""``orchestra run``: look at runs, read their logs and results, cancel and abort them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from appliance.cli import output
+from appliance.cli.base import Globals, Group, pass_globals
+from appliance.cli.trigger import exit_code, outcome, run_name, watch
+
+if TYPE_CHECKING:
+    from appliance.client import Client, Document
+
+NAME = "RUN"
+
+
+@click.group(cls=Group)
+def run() -> None:
+    """Look at runs, cancel and abort them.
+
+    RUN is project/job#7, project/job#latest, project/job#last-success, or an id.
+    """
+
+
+@run.command("list", example="orchestra run list --project website --status failed")
+@click.option("--project", multiple=True, metavar="NAME", help="Of this project; may be repeated, as may all filters.")
+@click.option("--job", multiple=True, metavar="NAME", help="Of this job.")
+@click.option("--worker", multiple=True, metavar="NAME", help="On this worker.")
+@click.option("--status", multiple=True, metavar="STATUS", help="In this status.")
+@click.option("--source", multiple=True, metavar="TYPE", help="Started by: user, schedule, controller ...")
+@click.option("--since", metavar="TIME", help="Created at or after, such as 2026-01-31T09:15:00Z.")
+@click.option("--until", metavar="TIME", help="Created before.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many.")
+@pass_globals
+def list_runs(
+    options: Globals,
+    project: tuple[str, ...],
+    job: tuple[str, ...],
+    worker: tuple[str, ...],
+    status: tuple[str, ...],
+    source: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int,
+) -> None:
+    """Runs, newest first."""
+    with options.client() as client:
+        found = client.runs(
+            limit=limit,
+            project=project,
+            job=job,
+            worker=worker,
+            status=status,
+            source=source,
+            since=since,
+            until=until,
+        )
+        if options.as_json:
+            output.write_json({"items": list(found)})
+            return
+        rows = [(run_name(one), one["status"], one["worker"], one["created_at"], one.get("sentence")) for one in found]
+    output.table(("RUN", "STATUS", "WORKER", "CREATED", "WHY"), rows)
+
+
+@run.command(example="orchestra run show website/test#latest")
+@click.argument("name", metavar=NAME)
+@pass_globals
+def show(options: Globals, name: str) -> None:
+    """Everything about a run."""
+    with options.client() as client:
+        found = client.named_run(name)
+    if options.as_json:
+        output.write_json(found)
+        return
+    ending = found.get("exit") or {}
+    log = found.get("log") or {}
+    output.fields(
+        {
+            "run": run_name(found),
+            "id": found["id"],
+            "status": found["status"],
+            "why": found.get("sentence"),
+            "notes": "; ".join(found.get("notes") or []),
+            "command": ending.get("command"),
+            "exit code": ending.get("code"),
+            "signal": ending.get("signal"),
+            "parameters": found.get("parameters"),
+            "source": found.get("source"),
+            "worker": found.get("worker"),
+            "created": found.get("created_at"),
+            "started": found.get("started_at"),
+            "finished": found.get("finished_at"),
+            "log": f"{log.get('size', 0)} bytes, {_receipt(log)}",
+            "log sha256": log.get("sha256"),
+        }
+    )
+
+
+def _receipt(log: Document) -> str:
+    if not log.get("complete"):
+        return "not complete"
+    return "complete and verified" if log.get("verified") else "complete"
+
+
+@run.command(example="orchestra run log website/test#latest --follow")
+@click.argument("name", metavar=NAME)
+@click.option("--follow", is_flag=True, help="Go on until the run ends; exit code as with trigger --follow.")
+@click.option("--raw", is_flag=True, help="The exact bytes even on a terminal, where they can do what they like to it.")
+@pass_globals
+def log(options: Globals, name: str, follow: bool, raw: bool) -> int:
+    """The log of a run on stdout.
+
+    A file or a pipe gets its exact bytes. On a terminal control characters are made visible, unless --raw.
+    """
+    with options.client() as client:
+        found = client.named_run(name)
+        if follow:
+            return watch(client, found, raw=raw)
+        output.write_log(_whole_log(client, found["id"]), is_raw=raw)
+    return 0
+
+
+def _whole_log(client: Client, run_id: str) -> Iterator[bytes]:
+    """The log as long as it was at the first look, so that reading one that grows comes to an end."""
+    offset, size = 0, None
+    while size is None or offset < size:
+        part = client.log(run_id, offset)
+        size = part.size if size is None else size
+        content = part.content[: size - offset]
+        if not content:
+            return
+        yield content
+        offset += len(content)
+
+
+@run.command(example="orchestra run results website/test#latest")
+@click.argument("name", metavar=NAME)
+@pass_globals
+def results(options: Globals, name: str) -> None:
+    """The results of a run, as JSON."""
+    with options.client() as client:
+        output.write_json(client.results(client.named_run(name)["id"]))
+
+
+@run.command(example="orchestra run wait website/test#latest")
+@click.argument("name", metavar=NAME)
+@pass_globals
+def wait(options: Globals, name: str) -> int:
+    """Wait until a run has ended. The exit code is 0 only if it succeeded."""
+    with options.client() as client:
+        ended = client.wait(client.named_run(name)["id"])
+    if options.as_json:
+        output.write_json(ended)
+    else:
+        output.say(outcome(ended))
+    return exit_code(ended)
+
+
+@run.command(example="orchestra run cancel website/test#7")
+@click.argument("name", metavar=NAME)
+@pass_globals
+def cancel(options: Globals, name: str) -> None:
+    """See to it that a run that has not begun never does."""
+    with options.client() as client:
+        _tell(options, client.cancel(client.named_run(name)["id"]))
+
+
+@run.command(example="orchestra run abort website/test#7")
+@click.argument("name", metavar=NAME)
+@pass_globals
+def abort(options: Globals, name: str) -> None:
+    """End a run that runs, with all its processes."""
+    with options.client() as client:
+        _tell(options, client.abort(client.named_run(name)["id"]))
+
+
+def _tell(options: Globals, answer: Document) -> None:
+    if options.as_json:
+        output.write_json(answer)
+    else:
+        output.say(str(answer["message"]))

@@ -1,0 +1,222 @@
+"""A Python client of the service: for the command line, for scripts, and for controller jobs inside a run.
+
+    from appliance.client import Client
+
+    with Client(os.environ["ORCHESTRA_URL"], os.environ["ORCHESTRA_TOKEN"]) as orchestra:
+        run = orchestra.trigger("website", "test", {"branch": "main"})
+        run = orchestra.wait(run["id"])
+
+Documents are plain dicts, exactly as contract.md section 7 describes them. What the service refuses is raised as the
+error of ``appliance.model.errors`` that it means; a server that does not answer is Unreachable. One thread at a time
+uses a client. Only the standard library is needed, and ``websockets`` to follow a log or wait for a run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from appliance.client.connection import Connection, Document, Unreachable, part
+from appliance.client.following import TERMINAL, Follower
+from appliance.client.logs import LOG_RANGE, LogPart, read_log, run_path
+from appliance.model.errors import Invalid
+
+__all__ = ["TERMINAL", "Client", "Document", "LogPart", "Unreachable"]
+
+
+class Client:
+    """The service at ``url``, spoken to with a user's or a run's ``token`` (``None`` for what needs no login)."""
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
+        self._http = Connection(url, token, timeout)
+
+    @property
+    def url(self) -> str:
+        """The address of the server, without a slash at its end."""
+        return self._http.url
+
+    def close(self) -> None:
+        """Hang up. The next request connects again."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The service as a whole, and oneself.
+
+    def health(self) -> Document:
+        """Whether the server is alive."""
+        return self._http.document("GET", "/health")
+
+    def login(self, user: str, password: str) -> Document:
+        """``{token, expires_at}``; this client goes on with the new token."""
+        answer = self._http.document("POST", "/api/v1/login", body={"user": user, "password": password})
+        self._http.token = answer["token"]
+        return answer
+
+    def me(self) -> Document:
+        """Who the token belongs to, and what it may do."""
+        return self._http.document("GET", "/api/v1/me")
+
+    def tokens(self) -> Iterator[Document]:
+        """One's own tokens, newest first; never their text."""
+        return self._http.items("/api/v1/me/tokens")
+
+    def create_token(self, label: str) -> Document:
+        """A new token of one's own; ``token`` is its text and is shown only here."""
+        return self._http.document("POST", "/api/v1/me/tokens", body={"label": label})
+
+    def revoke_token(self, token_id: str) -> None:
+        """End a token of one's own at once."""
+        self._http.call("DELETE", f"/api/v1/me/tokens/{part(token_id)}")
+
+    # Projects and jobs.
+
+    def projects(self) -> Iterator[Document]:
+        """The projects one may see."""
+        return self._http.items("/api/v1/projects")
+
+    def jobs(self, project: str) -> Iterator[Document]:
+        """The jobs of a project."""
+        return self._http.items(f"/api/v1/projects/{part(project)}/jobs")
+
+    def job(self, project: str, job: str) -> Document:
+        """A job as in the project file, with ``is_enabled`` and its findings."""
+        return self._http.document("GET", _job_path(project, job))
+
+    def enable_job(self, project: str, job: str, is_enabled: bool) -> Document:
+        """Let a job run, or not."""
+        return self._http.document("PATCH", _job_path(project, job), body={"is_enabled": is_enabled})
+
+    def trigger(
+        self, project: str, job: str, parameters: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Document:
+        """A new run. The same ``key`` again answers the first run instead of making another (T5).
+
+        Without a key one is made up, so that a request whose answer got lost is repeated safely.
+        """
+        headers = {"Idempotency-Key": key if key is not None else uuid.uuid4().hex}
+        body = {"parameters": dict(parameters or {})}
+        return self._http.document(
+            "POST", f"{_job_path(project, job)}/runs", body=body, headers=headers, is_repeatable=True
+        )
+
+    # Runs.
+
+    def runs(self, *, limit: int | None = None, **where: str | Sequence[str] | None) -> Iterator[Document]:
+        """Runs, newest first. Filters as in the service (``project, job, worker, status, source, since, until``)."""
+        return self._http.items("/api/v1/runs", {name: value for name, value in where.items() if value}, limit)
+
+    def run(self, run_id: str) -> Document:
+        """One run."""
+        return self._http.document("GET", run_path(run_id))
+
+    def numbered_run(self, project: str, job: str, number: int | str) -> Document:
+        """The run with this number, or ``"latest"``, or ``"last-success"``."""
+        return self._http.document("GET", f"{_job_path(project, job)}/runs/{part(str(number))}")
+
+    def named_run(self, name: str) -> Document:
+        """A run by what people write: its id, ``project/job#7`` or ``project/job#latest``."""
+        path, mark, number = name.partition("#")
+        if not mark:
+            try:
+                return self.run(str(uuid.UUID(path)))
+            except ValueError:
+                raise Invalid(f"not a run: {name[:200]!r}; write project/job#7, project/job#latest or its id") from None
+        project, _, job = path.partition("/")
+        if not project or not job or "/" in job or not number:
+            raise Invalid(f"not a run: {name[:200]!r}; write project/job#7, project/job#latest or its id")
+        return self.numbered_run(project, job, number)
+
+    def results(self, run_id: str) -> Document:
+        """The results of a run, as far as they are."""
+        return self._http.document("GET", f"{run_path(run_id)}/results")
+
+    def set_results(self, run_id: str, values: Mapping[str, Any]) -> Document:
+        """Lay values over the results, key by key; answers all results."""
+        return self._http.document("PATCH", f"{run_path(run_id)}/results", body=dict(values))
+
+    def cancel(self, run_id: str) -> Document:
+        """Ask that a run that has not begun never does; answers the run with ``outcome`` and ``message``.
+
+        Raises Conflict when it cannot be cancelled any more.
+        """
+        return self._http.document("POST", f"{run_path(run_id)}/cancel")
+
+    def abort(self, run_id: str) -> Document:
+        """Ask that a run ends now; answers as :meth:`cancel` does. Raises Conflict when it has ended."""
+        return self._http.document("POST", f"{run_path(run_id)}/abort")
+
+    def log(self, run_id: str, offset: int = 0, limit: int = LOG_RANGE) -> LogPart:
+        """At most ``limit`` bytes of the log from byte ``offset`` on; none past its end."""
+        return read_log(self._http, run_id, offset, limit)
+
+    def follow_log(self, run_id: str, offset: int = 0) -> Iterator[bytes]:
+        """The log from byte ``offset`` on as it grows, each byte once, until the run has ended and all was told.
+
+        A server that restarts, or a network that breaks, is waited for up to PATIENCE, then Unreachable is raised.
+        """
+        return Follower(self._http, run_id, offset).log()
+
+    def wait(self, run_id: str) -> Document:
+        """The run, once it has ended. Waits by events like :meth:`follow_log`."""
+        return Follower(self._http, run_id, None).end()
+
+    # Workers.
+
+    def workers(self) -> Iterator[Document]:
+        """All workers, by name."""
+        return self._http.items("/api/v1/workers")
+
+    def worker(self, name: str) -> Document:
+        """One worker."""
+        return self._http.document("GET", f"/api/v1/workers/{part(name)}")
+
+    def create_worker(self, name: str, properties: Mapping[str, Any] | None = None) -> Document:
+        """A new worker's account: ``{token, join}``, shown only here."""
+        return self._http.document(
+            "POST", "/api/v1/workers/tokens", body={"name": name, "properties": dict(properties or {})}
+        )
+
+    def enable_worker(self, name: str, is_enabled: bool) -> Document:
+        """Let a worker take runs, or not; what it runs goes on."""
+        return self._http.document("PATCH", f"/api/v1/workers/{part(name)}", body={"is_enabled": is_enabled})
+
+    def remove_worker(self, name: str) -> None:
+        """Delete a worker and its token. Raises Conflict while it has runs."""
+        self._http.call("DELETE", f"/api/v1/workers/{part(name)}")
+
+    # Users.
+
+    def users(self) -> Iterator[Document]:
+        """All users, by name."""
+        return self._http.items("/api/v1/users")
+
+    def add_user(
+        self,
+        name: str,
+        password: str | None,
+        site_roles: Sequence[str] = (),
+        project_roles: Mapping[str, str] | None = None,
+    ) -> Document:
+        """A new user. Without a password it can use tokens only."""
+        body: Document = {"name": name, "site_roles": list(site_roles), "project_roles": dict(project_roles or {})}
+        if password is not None:
+            body["password"] = password
+        return self._http.document("POST", "/api/v1/users", body=body)
+
+    def enable_user(self, name: str, is_enabled: bool) -> Document:
+        """Let a user in, or end all its sessions and keep it out."""
+        return self._http.document("PATCH", f"/api/v1/users/{part(name)}", body={"is_enabled": is_enabled})
+
+
+def _job_path(project: str, job: str) -> str:
+    """Where the service keeps a job."""
+    return f"/api/v1/projects/{part(project)}/jobs/{part(job)}"

@@ -1,0 +1,1 @@
+"""Storage: the repository interface, its adapters and the log files."""

@@ -1,0 +1,42 @@
+"""The whole repository in memory: for fast tests, the simulator and trials. Nothing survives the process.
+
+``open`` and ``close`` keep the contents, so that a test can let a master die and come back. Keep it equal to
+``db.sqlite`` by the contract suite, never by reading one against the other.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from appliance.db.memory.accounts import MemoryAccounts
+from appliance.db.memory.lineage import MemoryLineage
+from appliance.db.memory.projects import MemoryProjects
+from appliance.db.memory.runs import MemoryRuns
+from appliance.db.memory.workers import MemoryWorkers
+from appliance.db.repository import Repository
+
+__all__ = ["MemoryRepository"]
+
+
+class MemoryRepository(Repository):
+    """See :class:`~appliance.db.repository.Repository`. One lock makes every verb atomic."""
+
+    def __init__(self) -> None:
+        lock = threading.RLock()
+        runs = MemoryRuns(lock)
+        accounts = MemoryAccounts(lock)
+        self.lineage = MemoryLineage(lock)
+        self.projects = MemoryProjects(lock)
+        self.runs = runs
+        self.workers = accounts.workers = MemoryWorkers(lock, runs, accounts)
+        self.accounts = accounts
+
+    def open(self) -> None:
+        """Nothing to connect."""
+
+    def close(self) -> None:
+        """Nothing to disconnect."""
+
+    def check(self) -> list[str]:
+        """Memory is always well."""
+        return []

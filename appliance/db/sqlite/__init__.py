@@ -1,0 +1,155 @@
+"""The repository on one SQLite file, which nothing but apsw ever opens (reliability.md section 3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from appliance.db.repository import Repository
+from appliance.db.sqlite import guard, migrate
+from appliance.db.sqlite.accounts import SqliteAccounts
+from appliance.db.sqlite.connection import (
+    DirectoryLock,
+    connect,
+    prepare_file,
+    refuse_remote,
+    settings_that_differ,
+    translate,
+)
+from appliance.db.sqlite.lineage import SqliteLineage
+from appliance.db.sqlite.projects import SqliteProjects
+from appliance.db.sqlite.readers import Readers
+from appliance.db.sqlite.runs import SqliteRuns
+from appliance.db.sqlite.workers import SqliteWorkers
+from appliance.db.sqlite.writer import Writer
+from appliance.model.errors import Conflict
+
+__all__ = ["SqliteRepository", "dry_run"]
+
+_log = logging.getLogger(__name__)
+
+
+class SqliteRepository(Repository):
+    """See :class:`~appliance.db.repository.Repository`. The directory of ``path`` must exist.
+
+    ``on_fatal`` is told once of a storage error after which nothing is written any more (F18): the process should end
+    and be started again. ``vfs`` names an apsw VFS, for trials of faults. ``migrations`` is a folder of them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_fatal: Callable[[Exception], None] | None = None,
+        vfs: str | None = None,
+        migrations: Path | None = None,
+    ) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._migrations = migrations
+        self._lock = DirectoryLock(path)
+        self._connection: apsw.Connection | None = None
+        self._readers = Readers(path, vfs)
+        self._writer = Writer(path, on_fatal)
+        self.lineage = SqliteLineage(self._readers, self._writer)
+        self.projects = SqliteProjects(self._readers, self._writer)
+        self.runs = SqliteRuns(self._readers, self._writer)
+        self.workers = SqliteWorkers(self._readers, self._writer)
+        self.accounts = SqliteAccounts(self._readers, self._writer)
+
+    def open(self) -> None:
+        """See the interface. Also raises Conflict on a remote file system, readable or damaged files (F20, S-55)."""
+        guard.install()
+        refuse_remote(self._path.parent)
+        self._lock.take()
+        try:
+            prepare_file(self._path)
+            guard.protect(self._path)
+            try:
+                self._connection = self._checked()
+            except BaseException:
+                guard.release(self._path)
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+        self._readers.open()
+        self._writer.start(self._connection)
+
+    def close(self) -> None:
+        """See the interface. The last connection to close writes the -wal file back."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._writer.stop()
+        self._readers.close()
+        try:
+            connection.close()
+        finally:
+            guard.release(self._path)
+            self._lock.release()
+
+    def check(self) -> list[str]:
+        """See the interface. Reads the whole file: seconds for a million runs."""
+        connection = connect(self._path, vfs=self._vfs, is_reader=True)
+        try:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
+            for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+                found.append(f"row {row} of {table} has no {parent}")
+            return found + settings_that_differ(connection)
+        except apsw.Error as error:
+            return [str(error)]
+        finally:
+            connection.close()
+
+    def _checked(self) -> apsw.Connection:
+        """The writing connection: sound, ours, and of the newest schema."""
+        migrations = migrate.load(self._migrations)
+        try:
+            connection = connect(self._path, vfs=self._vfs)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise _damaged(self._path, str(error)) from error
+        except apsw.Error as error:
+            raise translate(error) from error
+        try:
+            migrate.check_identity(connection, len(migrations))
+            found = connection.execute("PRAGMA quick_check(1)").get
+            if found != "ok":
+                raise _damaged(self._path, str(found))
+            migrate.bring_up_to_date(connection, self._path, migrations)
+            differing = settings_that_differ(connection)
+            if differing:
+                raise Conflict(f"the database lost a setting during the migration: {differing[0]}")
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            connection.close()
+            raise _damaged(self._path, str(error)) from error
+        except apsw.Error as error:
+            connection.close()
+            raise translate(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def dry_run(path: Path, migrations: Path | None = None) -> list[migrate.Step]:
+    """The migrations that the next ``open`` would apply, with their SQL; nothing is changed. Raises as ``open``."""
+    guard.install()
+    if not path.exists():
+        return migrate.dry_run(apsw.Connection(":memory:"), migrate.load(migrations))
+    connection = connect(path, is_reader=True)
+    try:
+        return migrate.dry_run(connection, migrate.load(migrations))
+    except apsw.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+
+
+def _damaged(path: Path, what: str) -> Conflict:
+    backups = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda one: one.stat().st_mtime)
+    advice = f"restore the newest good backup, {backups[-1]}" if backups else "restore the newest good backup"
+    return Conflict(f"{path} is damaged and is left as it is ({what}); {advice}")

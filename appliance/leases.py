@@ -1,0 +1,471 @@
+"""What a worker says about the runs that were leased to it. Nothing is taken from anybody else (S-20).
+
+Every method may be called again with the same words, or late, and then changes nothing (I6). Words about one run must
+come one after the other; words about different runs may come at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from appliance.clock import Clock
+from appliance.db.logs import Gap, LogStore
+from appliance.db.repository import Repository
+from appliance.model import caps, documents, run_state
+from appliance.model.entities import Exit, Lease, Receipt, Run, StreamRecord, Worker
+from appliance.model.errors import Invalid, NotFound
+from appliance.model.run_state import IllegalTransition, Reason, Status
+from appliance.runs import Runs
+from appliance.wire import NOTES, OUTPUT, RESULTS, RESULTS_LIMIT, ProtocolError
+from appliance.wire import messages as m
+from appliance.wire.master_end import Merged
+
+_log = logging.getLogger(__name__)
+
+OUTPUT_LIMIT = 64 << 30  # bytes of output the master takes from one run, whatever its job says
+STREAM_LIMITS = {OUTPUT: OUTPUT_LIMIT, RESULTS: RESULTS_LIMIT, NOTES: 256 << 20}
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who speaks: a worker, by its token, with the journal it named in its hello."""
+
+    worker_id: str
+    journal_id: str
+    name: str
+    clock_offset: float = 0.0
+
+
+class Grip(msgspec.Struct):
+    """What is remembered of a lease while words about it come in."""
+
+    worker_id: str
+    journal_id: str
+    is_live: bool
+    restarts: int = 0
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """What to send to a worker for a run that is leased to it."""
+
+    run: Run
+    lease: Lease
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """What came of an inventory: the welcome's content, what must be assigned again, and the slots in use by run.
+
+    ``intents``: runs of which something is wanted.
+    """
+
+    merged: Merged
+    again: tuple[Assignment, ...]
+    slots: dict[str, int]
+    intents: tuple[Run, ...]
+
+
+class Leases:
+    """The use cases of the workers' words."""
+
+    def __init__(self, repository: Repository, runs: Runs, logs: LogStore, clock: Clock, key: bytes) -> None:
+        """``key`` signs assignments (``caps.derive(master_key, "cap")``)."""
+        self._store = repository.runs
+        self._runs = runs
+        self._logs = logs
+        self._clock = clock
+        self._key = key
+        self._lock = threading.Lock()
+        self._grips: dict[str, Grip] = {}
+        self._dirty: set[tuple[str, int]] = set()
+        self.refused = 0  # words about runs of others, for the security counter (F14)
+
+    # ---- giving
+
+    def grant(self, run: Run, worker: Worker, epoch: int, slot: int, request: str) -> Assignment:
+        """Lease a pending run to a worker. Raises IllegalTransition when it is not pending any more."""
+        assert worker.journal_id is not None
+        digest = caps.request_digest(request)
+        now = self._clock.now()
+        lease = Lease(
+            run_id=run.id,
+            worker_id=worker.id,
+            journal_id=worker.journal_id,
+            epoch=epoch,
+            slot=slot,
+            cap=caps.make_cap(self._key, run.id, worker.id, worker.journal_id, digest),
+            request=request,
+            granted_at=now,
+        )
+        after = self._runs.advance(
+            run.id,
+            run_state.Assign(at=now),
+            store=lambda new, version: self._store.grant(new, lease, version),
+            change=lambda _: {"worker_id": worker.id, "worker": worker.name, "slot": slot},
+        )
+        with self._lock:
+            self._grips[run.id] = Grip(worker_id=worker.id, journal_id=worker.journal_id, is_live=True)
+        return Assignment(run=after, lease=lease)
+
+    def take_back(self, run_id: str) -> Run:
+        """The run never began, by the worker's word or because the assignment never left: pending again.
+
+        If a cancel or an abort waits for it, it is cancelled. Raises IllegalTransition when it was accepted.
+        """
+        run = self._runs.get(run_id)
+        events: list[run_state.Event] = [run_state.TakeBack()]
+        if run.should_cancel or run.should_abort:
+            sentence = f"cancelled by {run.requested_by} before it began"
+            events.append(run_state.Cancel(at=self._clock.now(), reason=Reason.REQUESTED, sentence=sentence))
+        after = self._runs.advance(
+            run_id,
+            *events,
+            store=self._store.take_back,
+            change=lambda _: {"worker_id": None, "worker": None, "slot": None},
+        )
+        self._drop(run_id)
+        return after
+
+    # ---- reconnect (journey B)
+
+    def reconcile(self, holder: Holder, held: Sequence[m.Held], *, takes_work: bool) -> Merge:
+        """Merge a worker's inventory with what the master knows of it (5.2 steps 2 to 6)."""
+        leased = {run.id: (run, lease) for run, lease in self._store.leased_to(holder.worker_id)}
+        resume: list[m.Resume] = []
+        forget: list[str] = []
+        unknown: list[str] = []
+        slots: dict[str, int] = {}
+        intents: list[Run] = []
+        for item in held:
+            run, lease = leased.pop(item.run, (None, None))
+            if run is None or lease is None:
+                self._merge_other(holder, item, resume, forget, unknown)
+            elif not self._is_of(lease, holder) or lease.cap != item.cap:
+                self._refuse(holder, item.run, "listed a run of another journal")
+                unknown.append(item.run)
+            else:
+                run = self._merge_live(run, item.state)
+                resume.append(self._resume(run, lease))
+                slots[run.id] = lease.slot
+                if run.should_abort or run.should_cancel:
+                    intents.append(run)
+        again = self._merge_missing(holder, leased.values(), takes_work)
+        slots |= {one.run.id: one.lease.slot for one in again}
+        merged = Merged(resume=tuple(resume), forget=tuple(forget), unknown=tuple(unknown))
+        return Merge(merged=merged, again=again, slots=slots, intents=tuple(intents))
+
+    def reset(self, worker_id: str, journal_id: str) -> None:
+        """The worker came with a new journal: what was leased to its old one ends, for nobody can know how (F26)."""
+        for run, lease in self._store.leased_to(worker_id):
+            if lease.journal_id != journal_id:
+                self._end(run, Reason.WORKER_RESET, f"{run.worker} lost its journal; how the run went is not known")
+
+    def _merge_other(
+        self, holder: Holder, item: m.Held, resume: list[m.Resume], forget: list[str], unknown: list[str]
+    ) -> None:
+        """A listed run that is not live here: ended already, deleted, or never ours."""
+        if not caps.is_cap(self._key, item.cap, item.run, holder.worker_id, holder.journal_id, item.digest):
+            self._refuse(holder, item.run, "listed a run without a valid cap")
+            unknown.append(item.run)
+            return
+        lease = self._store.lease(item.run)
+        if lease is None:
+            forget.append(item.run)  # ours once, deleted here since
+        elif self._is_of(lease, holder):
+            resume.append(self._resume(self._runs.get(item.run), lease))  # it says ``exited`` again, and is told committed
+        else:
+            unknown.append(item.run)
+
+    def _merge_live(self, run: Run, state: str) -> Run:
+        try:
+            if run.status is Status.ASSIGNED:
+                run = self._accept(run.id)
+            elif run.status is Status.LOST and state != "exited":
+                run = self._runs.advance(run.id, run_state.Find())
+        except IllegalTransition:
+            run = self._runs.get(run.id)
+        return run
+
+    def _merge_missing(
+        self, holder: Holder, missing: Iterable[tuple[Run, Lease]], takes_work: bool
+    ) -> tuple[Assignment, ...]:
+        """Runs leased to this worker that its inventory does not list."""
+        again: list[Assignment] = []
+        for run, lease in missing:
+            if not self._is_of(lease, holder):
+                continue  # of an older journal; ``reset`` ends those
+            try:
+                if run.status is Status.ASSIGNED and takes_work and not (run.should_cancel or run.should_abort):
+                    self._grip(run.id, lease, is_live=True)
+                    again.append(Assignment(run=run, lease=lease))
+                elif run.status is Status.ASSIGNED:
+                    self.take_back(run.id)
+                elif run.accepted_at is None:
+                    self._end(run, Reason.WORKER_LOST, f"{run.worker} was lost before the run began; it was never started")
+                else:
+                    self._end(run, Reason.WORKER_RESET, f"{run.worker} no longer has the run; how it went is not known")
+            except IllegalTransition:
+                _log.info("run %s changed while its worker came back", run.id)
+        return tuple(again)
+
+    def _resume(self, run: Run, lease: Lease) -> m.Resume:
+        is_live = run.status in run_state.LEASED
+        self._grip(run.id, lease, is_live=is_live)
+        if not is_live:  # what we have is what we keep
+            sizes = {record.stream: record.size for record in self._store.streams(run.id)}
+        else:
+            sizes = {stream: self._logs.size(run.id, stream) for stream in (OUTPUT, RESULTS, NOTES)}
+        return m.Resume(run=run.id, sizes=sizes, abort=is_live and run.should_abort)
+
+    # ---- the words
+
+    def accepted(self, holder: Holder, run_id: str) -> Run | None:
+        """The request is durable on the worker. Answers the run if that is news."""
+        if not self._live(holder, run_id):
+            return None
+        try:
+            return self._accept(run_id)
+        except IllegalTransition:
+            return None  # said before
+
+    def unknown(self, holder: Holder, run_id: str) -> Run | None:
+        """The worker does not have the run (an answer to withdraw), or declined it."""
+        if not self._live(holder, run_id):
+            return None
+        try:
+            return self.take_back(run_id)
+        except IllegalTransition:
+            self._refuse(holder, run_id, "gave back a run that it had accepted")
+            return None
+
+    def started(self, holder: Holder, run_id: str, at: float) -> None:
+        """The first command began."""
+        if self._live(holder, run_id):
+            try:
+                self._runs.advance(run_id, run_state.Start(at=self._stamp(holder, at)))
+            except IllegalTransition:
+                pass  # it has ended, which says more
+
+    def append_log(self, holder: Holder, run_id: str, stream: int, offset: int, payload: bytes | memoryview) -> int:
+        """Bytes of a stream. Answers how many the master has now; raises Gap when some before them are missing.
+
+        Bytes of a run that has ended are counted as had, so that the worker goes on to its exit.
+        """
+        grip = self._grip_of(holder, run_id)
+        if grip is None:
+            raise ProtocolError(f"run {run_id} is not leased to this worker", "not_yours")
+        end = offset + len(payload)
+        if not grip.is_live:
+            return end
+        limit = STREAM_LIMITS.get(stream)
+        if limit is None or end > limit:
+            raise ProtocolError(f"stream {stream} of run {run_id} does not go to byte {end}", "limit")
+        size = self._logs.append(run_id, stream, offset, payload)
+        with self._lock:
+            self._dirty.add((run_id, stream))
+        return size
+
+    def results(self, holder: Holder, run_id: str, seq: int, value: bytes) -> bool:
+        """Results while the run goes on. Answers whether they are news; what is not an object is left out."""
+        if not self._live(holder, run_id):
+            return False
+        try:
+            text = _object(value)
+        except Invalid as error:
+            raise ProtocolError(f"results of run {run_id}: {error}", "bad_results") from None
+        return self._store.put_results(run_id, seq, text)
+
+    def exited(self, holder: Holder, record: m.Exited) -> m.Nack | None:
+        """The exit record. None: it is committed, now or before. Else what the worker must send again (I3, I4)."""
+        grip = self._grip_of(holder, record.run)
+        if grip is None:
+            raise ProtocolError(f"run {record.run} is not leased to this worker", "not_yours")
+        if not grip.is_live:
+            return None
+        have = {stream: self._logs.size(record.run, stream) for stream in record.sizes}
+        if have != record.sizes:
+            return m.Nack(id=0, run=record.run, sizes=have, restart=any(have[s] > record.sizes[s] for s in have))
+        synced = [self._logs.sync(record.run, stream) for stream, size in sorted(have.items()) if size]
+        agree = all(one.sha256 == record.digests.get(one.stream) for one in synced)
+        if not agree and grip.restarts < 1:
+            grip.restarts += 1
+            for stream in have:
+                self._logs.restart(record.run, stream)
+            return m.Nack(id=0, run=record.run, sizes=dict.fromkeys(have, 0), restart=True)
+        try:
+            self._finish(holder, record, synced, agree)
+        except IllegalTransition:
+            _log.warning("late end of run %s from %s changes nothing", record.run, holder.name)
+        self._drop(record.run)
+        self._logs.close_run(record.run)
+        return None
+
+    def lose(self, run: Run, sentence: str) -> None:
+        """No contact with the run's worker for longer than its job bears."""
+        try:
+            self._runs.advance(run.id, run_state.Lose(sentence=sentence))
+        except IllegalTransition:
+            _log.info("run %s changed before it was called lost", run.id)
+
+    def sync_streams(self) -> int:
+        """Make what has arrived durable and note it (5.5); answers how many streams that were."""
+        with self._lock:
+            dirty, self._dirty = self._dirty, set()
+        records = [self._logs.sync(run_id, stream) for run_id, stream in sorted(dirty)]
+        if records:
+            self._store.put_streams(records)
+        return len(records)
+
+    def forget_worker(self, holder: Holder) -> None:
+        """The connection is gone: drop what was remembered for it. Everything is loaded again when it returns."""
+        with self._lock:
+            mine = [run_id for run_id, grip in self._grips.items() if grip.worker_id == holder.worker_id]
+            for run_id in mine:
+                del self._grips[run_id]
+
+    # ---- inside
+
+    def _finish(self, holder: Holder, record: m.Exited, synced: list[StreamRecord], agree: bool) -> None:
+        run_id = record.run
+        notes = list(record.notes)
+        results: str | None = None
+        try:
+            if bytes(record.value):
+                results = _object(bytes(record.value))
+            elif record.sizes.get(RESULTS):
+                results = _object(self._logs.read(run_id, RESULTS, 0, RESULTS_LIMIT))
+        except Invalid as error:
+            notes.append(f"results invalid: {error}")
+        if not agree:
+            notes.append("log_mismatch: the digests of worker and master differ; both are kept")
+        status = Status(record.status)
+        try:
+            reason = Reason(record.reason) if record.reason else None
+        except ValueError:
+            reason, status = Reason.PROTOCOL_ERROR, Status.ERRORED
+            notes.append(f"unknown reason {record.reason!r}")
+        now = self._clock.now()
+        finished_at = min(self._stamp(holder, record.at), now)
+        finish = run_state.Finish(at=finished_at, status=status, reason=reason, sentence=record.sentence)
+        output = next((one for one in synced if one.stream == OUTPUT), None)
+        receipt = Receipt(
+            size=record.sizes.get(OUTPUT, 0),
+            sha256=output.sha256 if output else record.digests.get(OUTPUT),
+            complete=True,
+            verified=agree,
+        )
+        has_exit = record.code is not None or record.signal is not None
+        ended = Exit(code=record.code, signal=record.signal, command=record.command) if has_exit else None
+
+        def change(run: Run) -> dict[str, Any]:
+            fields: dict[str, Any] = {"exit": ended, "log": receipt, "notes": (*run.notes, *notes)}
+            fields["accepted_at"] = run.accepted_at or now
+            if run.started_at is None and record.started_at is not None:
+                fields["started_at"] = min(self._stamp(holder, record.started_at), finished_at)
+            return fields
+
+        self._runs.advance(
+            run_id,
+            finish,
+            store=lambda after, version: self._store.finish(after, synced, results, version),
+            change=change,
+        )
+
+    def _accept(self, run_id: str) -> Run:
+        """A cancel that came too late becomes an abort (4.4)."""
+        now = self._clock.now()
+        return self._runs.advance(
+            run_id,
+            run_state.Accept(),
+            change=lambda run: {
+                "accepted_at": now,
+                "should_cancel": False,
+                "should_abort": run.should_abort or run.should_cancel,
+            },
+        )
+
+    def _end(self, run: Run, reason: Reason, sentence: str) -> None:
+        """End a run by evidence, with what its log holds so far."""
+        streams = [
+            self._logs.sync(run.id, stream) for stream in STREAM_LIMITS if self._logs.size(run.id, stream)
+        ]
+        output = next((one for one in streams if one.stream == OUTPUT), None)
+        receipt = Receipt(size=output.size if output else 0, sha256=output.sha256 if output else None)
+        event = run_state.Finish(at=self._clock.now(), status=Status.ERRORED, reason=reason, sentence=sentence)
+        try:
+            self._runs.advance(
+                run.id,
+                event,
+                store=lambda after, version: self._store.finish(after, streams, None, version),
+                change=lambda _: {"log": receipt},
+            )
+        except IllegalTransition:
+            _log.info("run %s ended before %s was noted", run.id, reason)
+        self._drop(run.id)
+        self._logs.close_run(run.id)
+
+    def _stamp(self, holder: Holder, at: float) -> datetime:
+        """A worker's stamp on our clock, in whole milliseconds; nonsense becomes now (F23)."""
+        now = self._clock.now()
+        try:
+            stamp = datetime.fromtimestamp(round(at, 3), UTC) - timedelta(seconds=holder.clock_offset)
+        except (ValueError, OverflowError, OSError):
+            return now
+        stamp = stamp.replace(microsecond=stamp.microsecond // 1000 * 1000)
+        return min(stamp, now)
+
+    @staticmethod
+    def _is_of(lease: Lease, holder: Holder) -> bool:
+        return lease.worker_id == holder.worker_id and lease.journal_id == holder.journal_id
+
+    def _live(self, holder: Holder, run_id: str) -> bool:
+        grip = self._grip_of(holder, run_id)
+        if grip is None:
+            raise ProtocolError(f"run {run_id} is not leased to this worker", "not_yours")
+        return grip.is_live
+
+    def _grip_of(self, holder: Holder, run_id: str) -> Grip | None:
+        """The grip of this worker and journal on a run; None when it has none, which is refused and counted."""
+        grip = self._grips.get(run_id)
+        if grip is None:
+            lease = self._store.lease(run_id)
+            if lease is not None:
+                try:
+                    is_live = self._runs.get(run_id).status in run_state.LEASED
+                except NotFound:
+                    is_live = False
+                grip = self._grip(run_id, lease, is_live=is_live)
+        if grip is None or (grip.worker_id, grip.journal_id) != (holder.worker_id, holder.journal_id):
+            self._refuse(holder, run_id, "spoke about a run that is not leased to it")
+            return None
+        return grip
+
+    def _grip(self, run_id: str, lease: Lease, *, is_live: bool) -> Grip:
+        grip = Grip(worker_id=lease.worker_id, journal_id=lease.journal_id, is_live=is_live)
+        with self._lock:
+            self._grips[run_id] = grip
+        return grip
+
+    def _drop(self, run_id: str) -> None:
+        with self._lock:
+            self._grips.pop(run_id, None)
+            self._dirty = {one for one in self._dirty if one[0] != run_id}
+
+    def _refuse(self, holder: Holder, run_id: str, what: str) -> None:
+        self.refused += 1
+        _log.warning("security: worker %s %s: %s", holder.name, what, run_id)
+
+
+def _object(raw: bytes) -> str:
+    """Results as canonical text. Raises Invalid when they are not a JSON object within the limits."""
+    value = documents.strict_json(raw, RESULTS_LIMIT)
+    if not isinstance(value, dict):
+        raise Invalid("results must be a JSON object")
+    return documents.canonical(value)
+
+
+__all__ = ["Assignment", "Gap", "Holder", "Leases", "Merge"]

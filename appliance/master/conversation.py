@@ -1,0 +1,238 @@
+"""What the master does about the words of one worker connection. Blocking, so it runs in lanes; the gateway does the I/O.
+
+The order of F15: a new connection of a worker first retires the old one, so that no word of the old one is obeyed after
+the new inventory was merged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from appliance.clock import Clock
+from appliance.db.logs import Gap
+from appliance.events import Events, LogGrew, RunChanged, WorkerChanged
+from appliance.leases import Assignment, Holder, Leases
+from appliance.master.roster import Roster, Seat, Voice
+from appliance.model.entities import Run, Worker
+from appliance.model.errors import ApplianceError, NotFound, Unavailable
+from appliance.model.run_state import IllegalTransition
+from appliance.runs import Runs
+from appliance.wire import OUTPUT, Close, ProtocolError, frames
+from appliance.wire import messages as m
+from appliance.wire.master_end import Event, Greeting, Merged
+from appliance.workers import Registration, Workers
+
+_log = logging.getLogger(__name__)
+
+SILENT_FOR = 60.0  # seconds after which another journal may take a worker's place (F15, F26)
+ACK_EVERY = 256 * 1024  # bytes of a stream between two acks; well below the window
+
+
+class Conversation:
+    """One connection of one worker, from its hello to its end."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        voice: Voice,
+        *,
+        runs: Runs,
+        leases: Leases,
+        workers: Workers,
+        roster: Roster,
+        events: Events,
+        clock: Clock,
+        send: Callable[[Seat, Assignment], None],
+    ) -> None:
+        """``send`` puts an assignment on its way (the dispatcher's)."""
+        self.worker = worker
+        self.seat: Seat | None = None
+        self._voice = voice
+        self._runs = runs
+        self._leases = leases
+        self._workers = workers
+        self._roster = roster
+        self._events = events
+        self._clock = clock
+        self._send = send
+        self._holder: Holder | None = None
+        self._idle = threading.Condition()
+        self._busy = 0
+        self._is_over = False
+        self._acked: dict[tuple[str, int], int] = {}
+        self._gaps: dict[tuple[str, int], int] = {}
+
+    # ---- hello
+
+    def greet(self, greeting: Greeting, welcome: Callable[[Merged], None]) -> None:
+        """Merge the inventory and take a seat, or close the connection. ``welcome`` sends the answer."""
+        hello = greeting.hello
+        now = self._clock.now()
+        try:
+            worker = self._workers.get(self.worker.id)
+        except NotFound:
+            self._voice.close(Close.REVOKED, "this worker was removed")
+            return
+        before = self._roster.seat(worker.id)
+        if worker.journal_id not in (None, hello.journal):
+            heard = self._roster.last_heard(worker.id) or worker.last_contact_at
+            if heard is not None and (now - heard).total_seconds() < SILENT_FOR:
+                _log.warning("security: the token of worker %s is used by two machines", worker.name)
+                self._voice.close(
+                    Close.DUPLICATE,
+                    "another machine with this worker's token was heard a minute ago: use one token per machine",
+                )
+                return
+        if before is not None:
+            before.voice.retire()
+            self._roster.rise(before)
+            before.voice.close(Close.SUPERSEDED, "a newer connection of this worker took over")
+        offset = hello.at - now.timestamp()
+        self.worker = worker = self._workers.register(
+            worker.id,
+            Registration(
+                journal_id=hello.journal,
+                software=hello.software,
+                slots=hello.slots,
+                properties=hello.properties,
+                clock_offset=offset,
+            ),
+        )
+        self._leases.reset(worker.id, hello.journal)
+        self._holder = Holder(
+            worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3)
+        )
+        takes_work = worker.is_enabled and not worker.is_draining
+        merge = self._leases.reconcile(self._holder, greeting.held, takes_work=takes_work)
+        seat = Seat(worker, self._voice, hello.journal)
+        welcome(merge.merged)
+        with self._idle:
+            if self._is_over:
+                return
+            self.seat = seat
+            self._roster.heard(worker.id, now)
+            self._roster.sit(seat, merge.slots)
+        _log.info("worker %s connected with %d runs", worker.name, len(merge.slots))
+        for assignment in merge.again:
+            self._send(seat, assignment)
+        for run in merge.intents:
+            self.remind(run)
+        self._events.publish(WorkerChanged(worker.id))
+
+    def remind(self, run: Run) -> None:
+        """Tell the worker what is wanted of a run that it has."""
+        if run.should_abort:
+            self._voice.say(m.Abort, run=run.id)
+        elif run.should_cancel:
+            self._voice.say(m.Withdraw, run=run.id)
+
+    # ---- words
+
+    def take(self, event: Event) -> None:
+        """Do what one word asks. Nothing is done for a connection that is over."""
+        with self._idle:
+            if self._is_over or self._holder is None:
+                return
+            self._busy += 1
+        try:
+            self._obey(self._holder, event)
+        except ProtocolError as error:
+            self._voice.say(m.ErrorReply, code=error.code, text=str(error)[:500])
+        except Unavailable as error:
+            # Nothing was stored and nothing is acknowledged: the worker keeps it and says it again (F16, F19).
+            _log.warning("worker %s is asked to come back later: %s", self.worker.name, error)
+            self._voice.close(Close.RESTART, "storage is not available: come back later")
+        except Exception:
+            _log.exception("a word of worker %s failed", self.worker.name)
+            self._voice.close(Close.RESTART, "the server could not do this: come back later")
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
+    def retire(self, timeout: float = 20.0) -> None:
+        """Obey nothing any more, and wait for what is being done."""
+        with self._idle:
+            self._is_over = True
+            self._idle.wait_for(lambda: self._busy == 0, timeout)
+
+    def end(self, unsent: Iterable[str]) -> None:
+        """The connection is gone. ``unsent``: runs whose assignment was never given to the socket.
+
+        Those cannot have begun, so they wait again (4.2); unless a newer connection has taken the seat, which has
+        sorted them out already. Must not run beside ``greet`` of the same worker: one lane does both.
+        """
+        self.retire()
+        if self.seat is None or not self._roster.rise(self.seat):
+            return
+        _log.info("worker %s disconnected", self.worker.name)
+        for run_id in unsent:
+            try:
+                self._leases.take_back(run_id)
+            except (ApplianceError, IllegalTransition) as error:
+                _log.warning("run %s stays with %s until it returns: %s", run_id, self.worker.name, error)
+        self._events.publish(WorkerChanged(self.worker.id))
+
+    def _obey(self, holder: Holder, event: Event) -> None:
+        match event:
+            case frames.Data():
+                self._append(holder, event)
+            case m.Accepted(run=run_id):
+                run = self._leases.accepted(holder, run_id)
+                if run is not None:
+                    self.remind(run)
+            case m.Started(run=run_id, at=at):
+                self._leases.started(holder, run_id, at)
+            case m.Results(run=run_id, seq=seq, value=value):
+                if self._leases.results(holder, run_id, seq, bytes(value)):
+                    self._events.publish(RunChanged(self._runs.get(run_id)))
+            case m.Exited():
+                self._exited(holder, event)
+            case m.Unknown(run=run_id):
+                self._leases.unknown(holder, run_id)
+            case m.Declined(run=run_id, reason=reason):
+                _log.warning("worker %s declined run %s: %s", holder.name, run_id, reason)
+                if self.seat is not None:
+                    self.seat.has_declined = True  # it would only decline again; its next beat ends this
+                self._leases.unknown(holder, run_id)
+            case m.Drain(on=on):
+                if self.seat is not None:
+                    self.seat.wants_drain = on
+                    self._events.publish(WorkerChanged(holder.worker_id))
+            case m.Beat():
+                if self.seat is not None and self.seat.has_declined:
+                    self.seat.has_declined = False
+                    self._events.publish(WorkerChanged(holder.worker_id))
+            case m.ErrorReply(code=code, text=text):
+                _log.warning("worker %s reports %s: %s", holder.name, code, text)
+            case m.Forgotten() | Greeting():
+                pass
+
+    def _append(self, holder: Holder, piece: frames.Data) -> None:
+        key = (piece.run, piece.stream)
+        try:
+            size = self._leases.append_log(holder, piece.run, piece.stream, piece.offset, piece.payload)
+        except Gap as gap:
+            if self._gaps.get(key) != gap.size:  # once for all the frames that were under way behind it
+                self._gaps[key] = gap.size
+                self._voice.say(m.Nack, run=piece.run, sizes={piece.stream: gap.size})
+            return
+        if size - self._acked.get(key, piece.offset) >= ACK_EVERY or size < self._acked.get(key, 0):
+            self._acked[key] = size
+            self._voice.say(m.Ack, run=piece.run, stream=piece.stream, offset=size)
+        else:
+            self._acked.setdefault(key, piece.offset)
+        if piece.stream == OUTPUT:
+            self._events.publish(LogGrew(run_id=piece.run, size=size))
+
+    def _exited(self, holder: Holder, record: m.Exited) -> None:
+        nack = self._leases.exited(holder, record)
+        for stream in record.sizes:
+            self._acked.pop((record.run, stream), None)
+            self._gaps.pop((record.run, stream), None)
+        if nack is None:
+            self._voice.say(m.Committed, run=record.run)
+        else:
+            self._voice.say(m.Nack, run=nack.run, sizes=nack.sizes, restart=nack.restart)

@@ -1,0 +1,140 @@
+"""Who is connected right now, with how many free slots. In memory only: every connection tells it anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from appliance.model.entities import Worker
+from appliance.wire import messages as m
+
+
+class Voice(Protocol):
+    """The way to a connected worker. May be called from any thread."""
+
+    def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
+        """Send a message, if the connection still stands."""
+        ...
+
+    def close(self, code: int, text: str) -> None:
+        """End the connection."""
+        ...
+
+    def retire(self) -> None:
+        """Obey nothing any more that it says, and wait for what is being done. The one call that blocks."""
+        ...
+
+
+class Seat:
+    """One connected worker. ``takes_work``: welcome, enabled, not draining. ``runs``: what it has, each in a slot."""
+
+    def __init__(self, worker: Worker, voice: Voice, journal_id: str) -> None:
+        self.worker_id, self.name = worker.id, worker.name
+        self.journal_id = journal_id
+        self.voice = voice
+        self.slots = worker.slots
+        self.properties: Mapping[str, Any] = {**worker.reported, **worker.properties}
+        self.takes_work = worker.is_enabled and not worker.is_draining
+        self.wants_drain = False  # the worker itself asked for nothing new
+        self.has_declined = False  # it declined a run, and has not beaten since
+        self.slot_of: dict[str, int] = {}
+
+    @property
+    def free(self) -> int:
+        """Slots that may be filled now."""
+        if not self.takes_work or self.wants_drain or self.has_declined:
+            return 0
+        return max(0, self.slots - len(self.slot_of))
+
+
+class Roster:
+    """All seats. Every method may be called from any thread; ``lock`` makes several of them one step."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._seats: dict[str, Seat] = {}
+        self._seat_of: dict[str, Seat] = {}  # run -> where it uses a slot
+        self._heard: dict[str, datetime] = {}
+        self._unwritten: set[str] = set()
+
+    def sit(self, seat: Seat, runs: Mapping[str, int]) -> Seat | None:
+        """A worker is welcome, with the runs it has and their slots; answers the seat it had before, if any (F15)."""
+        with self.lock:
+            before = self._seats.get(seat.worker_id)
+            seat.slot_of.update(runs)
+            self._seat_of.update(dict.fromkeys(runs, seat))
+            self._seats[seat.worker_id] = seat
+            return before
+
+    def rise(self, seat: Seat) -> bool:
+        """A connection is gone. False: another one of the same worker sits there already."""
+        with self.lock:
+            if self._seats.get(seat.worker_id) is not seat:
+                return False
+            del self._seats[seat.worker_id]
+            for run_id in seat.slot_of:
+                self._seat_of.pop(run_id, None)
+            return True
+
+    def seat(self, worker_id: str) -> Seat | None:
+        """The seat of a connected worker."""
+        return self._seats.get(worker_id)
+
+    def seats(self) -> list[Seat]:
+        """All seats."""
+        with self.lock:
+            return list(self._seats.values())
+
+    def take_slot(self, seat: Seat, run_id: str) -> int:
+        """The lowest free slot of a seat, from now on used by this run."""
+        with self.lock:
+            taken = set(seat.slot_of.values())
+            slot = next(number for number in range(len(taken) + 1) if number not in taken)
+            seat.slot_of[run_id] = slot
+            self._seat_of[run_id] = seat
+            return slot
+
+    def free_slot(self, run_id: str) -> None:
+        """The run no longer uses a slot."""
+        with self.lock:
+            if seat := self._seat_of.pop(run_id, None):
+                seat.slot_of.pop(run_id, None)
+
+    def seat_of(self, run_id: str) -> Seat | None:
+        """The connected worker that has the run."""
+        return self._seat_of.get(run_id)
+
+    def update(self, worker: Worker) -> None:
+        """The worker was enabled, disabled or drained."""
+        with self.lock:
+            if seat := self._seats.get(worker.id):
+                seat.takes_work = worker.is_enabled and not worker.is_draining
+
+    # ---- presence (for pages and service)
+
+    def is_connected(self, worker_id: str) -> bool:
+        """Whether the worker is connected and welcome."""
+        return worker_id in self._seats
+
+    def used(self, worker_id: str) -> int:
+        """How many slots of the worker are in use."""
+        seat = self._seats.get(worker_id)
+        return len(seat.slot_of) if seat else 0
+
+    # ---- beats
+
+    def heard(self, worker_id: str, at: datetime) -> None:
+        """A sign of life; written in batches."""
+        self._heard[worker_id] = at
+        self._unwritten.add(worker_id)
+
+    def last_heard(self, worker_id: str) -> datetime | None:
+        """When it was last heard in this life of the master."""
+        return self._heard.get(worker_id)
+
+    def take_heard(self) -> dict[str, datetime]:
+        """What was heard since the last call, to be written."""
+        fresh, self._unwritten = self._unwritten, set()
+        return {worker_id: self._heard[worker_id] for worker_id in fresh}

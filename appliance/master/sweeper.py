@@ -1,0 +1,114 @@
+"""What is done by the clock and not by an event: beats written, streams made durable, the expired and the lost noted.
+
+Nothing here is on the way of a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from appliance.background import Loop
+from appliance.clock import Clock
+from appliance.db.repository import Repository
+from appliance.leases import Leases
+from appliance.master.roster import Roster
+from appliance.model import definitions
+from appliance.model.entities import Run
+from appliance.model.requests import Limits
+from appliance.model.run_state import Status
+from appliance.model.times import show_duration
+from appliance.runs import Runs
+from appliance.workers import Workers
+
+_log = logging.getLogger(__name__)
+
+BEATS_EVERY = 1.0  # seconds
+SYNC_EVERY = 2.0
+SWEEP_EVERY = 15.0
+
+
+class Sweeper:
+    """Three loops over use cases."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        runs: Runs,
+        leases: Leases,
+        workers: Workers,
+        roster: Roster,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._repository = repository
+        self._runs = runs
+        self._leases = leases
+        self._workers = workers
+        self._roster = roster
+        self._clock = clock
+        self._limits = limits
+        self._since: datetime | None = None
+        self._loops = (
+            Loop("beats", self.write_beats),
+            Loop("sync", self.sync_streams),
+            Loop("sweep", self.sweep),
+        )
+
+    def start(self) -> None:
+        """Start the loops."""
+        self._since = self._clock.now()
+        for loop in self._loops:
+            loop.start()
+
+    def stop(self) -> None:
+        """End them, with what was heard written and what arrived made durable."""
+        for loop in self._loops:
+            loop.stop()
+        self.write_beats()
+        self.sync_streams()
+
+    def write_beats(self) -> float:
+        """One write for all workers that were heard."""
+        self._workers.heard(self._roster.take_heard())
+        return BEATS_EVERY
+
+    def sync_streams(self) -> float:
+        """See ``Leases.sync_streams``."""
+        self._leases.sync_streams()
+        return SYNC_EVERY
+
+    def sweep(self) -> float:
+        """Cancel the expired, call the silent lost, delete dead tokens."""
+        while self._runs.expire():
+            pass
+        self.look_for_lost()
+        self._repository.accounts.purge(self._clock.now())
+        return SWEEP_EVERY
+
+    def look_for_lost(self) -> int:
+        """Runs of workers that were not heard for longer than their job bears become ``lost`` (F10); answers how many.
+
+        Time in which this master was down does not count (4.4).
+        """
+        now = self._clock.now()
+        lost = 0
+        for run, lease in self._repository.runs.leased():
+            if run.status is Status.LOST or self._roster.is_connected(lease.worker_id):
+                continue
+            worker = self._repository.workers.get(lease.worker_id)
+            heard = max(
+                at
+                for at in (worker.last_contact_at if worker else None, run.assigned_at, self._since or now)
+                if at is not None
+            )
+            silent = (now - heard).total_seconds()
+            if silent > self._patience(run):
+                self._leases.lose(run, f"no contact with {run.worker} for {show_duration(silent)}")
+                lost += 1
+        return lost
+
+    def _patience(self, run: Run) -> float:
+        document = self._repository.projects.definition(run.definition_version)
+        own = definitions.job_of(document).lost_after_seconds if document is not None else None
+        return self._limits.lost_after if own is None else own

@@ -1,0 +1,133 @@
+"""Whether a worker may get a run, with the reason when not (W2).
+
+Only what job and worker declare. Connected, enabled, draining and free slots are the dispatcher's to look at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.model.errors import Invalid
+
+_COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([^\s,]{1,64})\s*")
+_DOTTED = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
+_WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "equal to", "!=": "other than"}
+
+
+def unmet(
+    job_requires: Mapping[str, Any], job_properties: Mapping[str, Any], worker_properties: Mapping[str, Any]
+) -> list[str]:
+    """Every condition of the job that the worker does not meet, each as a sentence. Empty: they match.
+
+    ``job_properties.is_controller`` must equal the worker's; absent is false (Job Orchestra's rule). ``job_requires``
+    maps a property to a value, to a list of which any will do, or to comparisons of dotted numbers such as ``>=3.11``
+    or ``>=3.11,<4`` (a tail such as ``-rc1`` is not looked at). A property that is a list meets a condition when one
+    of its items does. Values are compared as text, so that ``8`` and ``"8"``, and true and ``"true"``, are the same.
+    """
+    reasons = []
+    wants, has = _is_true(job_properties.get("is_controller")), _is_true(worker_properties.get("is_controller"))
+    if wants and not has:
+        reasons.append("needs a controller worker, and this worker is not one")
+    if has and not wants:
+        reasons.append("this worker takes controller jobs only")
+    for name, wanted in job_requires.items():
+        if name not in worker_properties or worker_properties[name] is None:
+            reasons.append(f"needs {_need(name, wanted)}, the worker does not say its {name}")
+        elif not _meets(wanted, worker_properties[name]):
+            reasons.append(f"needs {_need(name, wanted)}, the worker has {_show(worker_properties[name])}")
+    return reasons
+
+
+def check_requirement(name: str, wanted: Any) -> None:
+    """Raises Invalid when a value of ``requires`` is none that :func:`unmet` can compare."""
+    items = wanted if isinstance(wanted, list) else [wanted]
+    if not items:
+        raise Invalid(f"requires {name}: an empty list matches no worker")
+    for item in items:
+        if not isinstance(item, (str, int, float, bool)):
+            raise Invalid(f"requires {name}: use a text, a number, true, false or a list of them")
+        if isinstance(item, str) and item.lstrip()[:1] in ("<", ">", "=", "!"):
+            for operator, operand in _comparisons(item) or [("", "")]:
+                if not operator or (operator not in ("==", "!=") and _dotted(operand, whole=True) is None):
+                    raise Invalid(f"requires {name}: {item[:60]!r} is no comparison such as '>=3.11' or '>=3.11,<4'")
+
+
+def _meets(wanted: Any, has: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_meets(item, has) for item in wanted)
+    if isinstance(has, list):
+        return any(_meets(wanted, item) for item in has)
+    comparisons = _comparisons(wanted) if isinstance(wanted, str) else None
+    if comparisons is None:
+        return _text(wanted) == _text(has)
+    return all(_compare(operator, operand, _text(has)) for operator, operand in comparisons)
+
+
+def _comparisons(wanted: str) -> list[tuple[str, str]] | None:
+    """``>=3.11,<4`` as pairs; None when the text is a plain value."""
+    found = []
+    for part in wanted.split(","):
+        match = _COMPARISON.fullmatch(part)
+        if match is None:
+            return None
+        found.append((match[1], match[2]))
+    return found
+
+
+def _compare(operator: str, operand: str, has: str) -> bool:
+    left, right = _dotted(has), _dotted(operand, whole=True)
+    if left is None or right is None:
+        return (operator == "==" and has == operand) or (operator == "!=" and has != operand)
+    match operator:
+        case ">=":
+            return left >= right
+        case "<=":
+            return left <= right
+        case ">":
+            return left > right
+        case "<":
+            return left < right
+        case "==":
+            return left == right
+        case _:
+            return left != right
+
+
+def _dotted(text: str, *, whole: bool = False) -> tuple[int, ...] | None:
+    """3.11.0 as (3, 11): zeros at the end say nothing."""
+    match = _DOTTED.fullmatch(text) if whole else _DOTTED.match(text)
+    if match is None:
+        return None
+    numbers = [int(part) for part in match[0].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _need(name: str, wanted: Any) -> str:
+    if isinstance(wanted, list):
+        return f"{name} = " + " or ".join(_show(item) for item in wanted)
+    comparisons = _comparisons(wanted) if isinstance(wanted, str) else None
+    if comparisons is not None:
+        return f"{name} " + " and ".join(f"{_WORDS[operator]} {operand}" for operator, operand in comparisons)
+    return f"{name} = {_show(wanted)}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_show(item) for item in value[:10]) if value else "none"
+    return _text(value)[:80] or "an empty text"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _is_true(value: Any) -> bool:
+    return value is True or value == "true"

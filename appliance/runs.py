@@ -1,0 +1,276 @@
+"""Runs: trigger, cancel, abort and read them. Every change of a run's state goes through ``Runs.advance``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, BinaryIO, Protocol
+
+import msgspec
+
+from appliance.clock import Clock
+from appliance.db.repository import Repository, RunFilter, RunKey
+from appliance.events import Events, RunChanged
+from appliance.model import definitions, documents, parameters, run_state
+from appliance.model.entities import IdempotencyKey, NewRun, Run, Source
+from appliance.model.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
+from appliance.model.requests import Limits, build_request
+from appliance.model.run_state import Status
+from appliance.model.steps import Step, read_steps
+from appliance.wire import NOTES, OUTPUT, REQUEST_LIMIT, RESULTS_LIMIT
+
+QUEUE_LIMIT = 100_000  # pending runs
+LOG_PAGE = 1 << 20  # bytes of log in one answer
+NOTES_SHOWN = 1 << 20  # bytes of notes read for the steps of a run
+
+_SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What became of a cancel or abort. ``outcome``: cancelled, withdrawing or aborting."""
+
+    run: Run
+    outcome: str
+    sentence: str
+
+
+class LogReader(Protocol):
+    """The part of the log store that readers use."""
+
+    def size(self, run_id: str, stream: int) -> int: ...
+    def read(self, run_id: str, stream: int, offset: int, limit: int) -> bytes: ...
+    def open_file(self, run_id: str, stream: int) -> BinaryIO: ...
+
+
+class Runs:
+    """The use cases about runs that people and programs ask for."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        logs: LogReader,
+        clock: Clock,
+        events: Events,
+        limits: Limits = Limits(),
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._repository = repository
+        self._store = repository.runs
+        self._logs = logs
+        self._clock = clock
+        self._events = events
+        self._limits = limits
+        self._new_id = new_id
+
+    # ---- trigger
+
+    def trigger(
+        self,
+        project: str,
+        job: str,
+        given: Mapping[str, Any],
+        source: Source,
+        *,
+        key: IdempotencyKey | None = None,
+        as_text: bool = False,
+    ) -> tuple[Run, bool]:
+        """Store a new pending run; answers it and whether it is new (T5).
+
+        ``as_text``: the values come from a form or a command line and are converted by the declared types.
+        Raises NotFound, Invalid (wrong parameters), Conflict (the job cannot run), Unavailable (queue full).
+        """
+        found = self._repository.projects.job(project, job)
+        if found is None:
+            raise NotFound(f"no job {job!r} in project {project!r}")
+        document = definitions.job_of(found.document)
+        if found.blocking:
+            raise Conflict(f"{project}/{job} cannot run: {found.blocking[0]}")
+        if as_text:
+            given = parameters.from_text(document.parameters, dict(given))
+        values = parameters.resolve(document.parameters, dict(given))
+        sample = build_request(_SAMPLE_ID, project, job, 10**9, values, document, self._limits)
+        if len(msgspec.json.encode(sample)) > REQUEST_LIMIT:
+            raise TooLarge(f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"})
+        if self._store.counts().get(Status.PENDING, 0) >= QUEUE_LIMIT:
+            raise Unavailable(f"{QUEUE_LIMIT} runs are waiting already; try again when some have run", 30.0)
+        now = self._clock.now()
+        new = NewRun(
+            id=self._new_id(),
+            project=project,
+            job=job,
+            parameters=values,
+            source=source,
+            definition_version=found.definition_version,
+            created_at=now,
+            expires_at=now + timedelta(seconds=document.expires_seconds or self._limits.expires),
+        )
+        run, is_new = self._store.add(new, key)
+        if is_new:
+            self._events.publish(RunChanged(run))
+        return run, is_new
+
+    # ---- the one writer of run state
+
+    def advance(
+        self,
+        run_id: str,
+        *events: run_state.Event,
+        store: Callable[[Run, int], bool] | None = None,
+        change: Callable[[Run], Mapping[str, Any]] | None = None,
+    ) -> Run:
+        """Apply events to a run: load, apply the pure table, compare-and-set; again when somebody was faster.
+
+        ``change`` gives further fields to set, from the run as it was. ``store`` writes the new run if its version is
+        still the given one (default: replace). Raises NotFound, or IllegalTransition when an event does not apply.
+        """
+        write = store or self._store.replace
+        while True:
+            run = self.get(run_id)
+            position = run_state.Position(
+                status=run.status,
+                reason=run.reason,
+                sentence=run.sentence,
+                assigned_at=run.assigned_at,
+                started_at=run.started_at,
+                finished_at=run.finished_at,
+            )
+            for event in events:
+                position = run_state.advance(position, event)
+            fields = dict(change(run)) if change else {}
+            after = msgspec.structs.replace(
+                run, **msgspec.structs.asdict(position), **fields, version=run.version + 1
+            )
+            if write(after, run.version):
+                self._events.publish(RunChanged(after))
+                return after
+
+    # ---- cancel and abort (reliability.md 4.4)
+
+    def cancel(self, run_id: str, by: str) -> Asked:
+        """See to it that the run never starts. Raises Conflict, naming abort, when it may have begun."""
+        while True:
+            run = self.get(run_id)
+            try:
+                match run.status:
+                    case Status.PENDING:
+                        return self._cancel_pending(run, by)
+                    case Status.ASSIGNED:
+                        after = self._ask(run, should_cancel=True, requested_by=by)
+                        return Asked(
+                            run=after,
+                            outcome="withdrawing",
+                            sentence=f"{run.worker} was asked to give the run back; if it has begun it is aborted",
+                        )
+                    case Status.RUNNING | Status.LOST:
+                        raise Conflict(f"the run is {run.status}: abort it instead")
+                    case _:
+                        raise Conflict(f"the run has ended already: {run.status}")
+            except run_state.IllegalTransition:
+                continue  # it changed between the look and the write; look again
+
+    def abort(self, run_id: str, by: str) -> Asked:
+        """End the run wherever it is. Raises Conflict when it has ended already."""
+        while True:
+            run = self.get(run_id)
+            try:
+                if run.status is Status.PENDING:
+                    asked = self._cancel_pending(run, by)
+                    return msgspec.structs.replace(asked, sentence="the run had not begun; it is cancelled")
+                if run.status not in run_state.LEASED:
+                    raise Conflict(f"the run has ended already: {run.status}")
+                after = self._ask(run, should_abort=True, requested_by=by)
+                return Asked(run=after, outcome="aborting", sentence=f"{run.worker} is told to end the run")
+            except run_state.IllegalTransition:
+                continue
+
+    def expire(self, limit: int = 100) -> int:
+        """Cancel pending runs whose time is over; answers how many. More than ``limit`` wait for the next call."""
+        expired = self._store.expired(self._clock.now(), limit)
+        for run in expired:
+            event = run_state.Cancel(
+                at=self._clock.now(), reason=run_state.Reason.EXPIRED, sentence="no worker took it before it expired"
+            )
+            try:
+                self.advance(run.id, event)
+            except run_state.IllegalTransition:
+                continue  # it was assigned, or cancelled, meanwhile
+        return len(expired)
+
+    def _cancel_pending(self, run: Run, by: str) -> Asked:
+        event = run_state.Cancel(
+            at=self._clock.now(), reason=run_state.Reason.REQUESTED, sentence=f"cancelled by {by} before it began"
+        )
+        after = self.advance(run.id, event, change=lambda _: {"requested_by": by})
+        return Asked(run=after, outcome="cancelled", sentence=after.sentence)
+
+    def _ask(self, run: Run, **intent: Any) -> Run:
+        """Store an intent on a leased run; IllegalTransition when it changed meanwhile, so that the caller looks again."""
+        after = msgspec.structs.replace(run, **intent, version=run.version + 1)
+        if not self._store.replace(after, run.version):
+            raise run_state.IllegalTransition("changed meanwhile")
+        self._events.publish(RunChanged(after))
+        return after
+
+    # ---- reading
+
+    def get(self, run_id: str) -> Run:
+        """One run. Raises NotFound."""
+        run = self._store.get(run_id)
+        if run is None:
+            raise NotFound(f"no run {run_id[:64]!r}")
+        return run
+
+    def numbered(self, project: str, job: str, number: str) -> Run:
+        """The run that people call ``project/job#number``: a number, ``latest`` or ``last-success``. Raises NotFound."""
+        match number:
+            case "latest":
+                run = self._store.newest(project, job)
+            case "last-success":
+                run = self._store.newest(project, job, Status.SUCCEEDED)
+            case _ if number.isascii() and number.isdigit() and len(number) <= 12:
+                run = self._store.numbered(project, job, int(number))
+            case _:
+                run = None
+        if run is None:
+            raise NotFound(f"no run {project}/{job}#{number[:64]}")
+        return run
+
+    def find(self, where: RunFilter, after: RunKey | None = None, limit: int = 100) -> list[Run]:
+        """Newest first."""
+        return self._store.find(where, after, limit)
+
+    def counts(self) -> dict[Status, int]:
+        """How many runs are in each live status."""
+        return self._store.counts()
+
+    def results(self, run_id: str) -> dict[str, Any]:
+        """The results as they are now. Raises NotFound."""
+        self.get(run_id)
+        results: dict[str, Any] = documents.strict_json(self._store.results(run_id), 4 * RESULTS_LIMIT)
+        return results
+
+    def set_results(self, run_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Lay values over the worker's results, key by key (5.3). Raises NotFound, Invalid."""
+        if len(documents.canonical(dict(values))) > RESULTS_LIMIT:
+            raise Invalid(f"results over {RESULTS_LIMIT} bytes")
+        if not self._store.set_results(run_id, values):
+            raise NotFound(f"no run {run_id[:64]!r}")
+        self._events.publish(RunChanged(self.get(run_id)))
+        return self.results(run_id)
+
+    def log_size(self, run_id: str) -> int:
+        """Bytes of output the master has so far."""
+        return self._logs.size(run_id, OUTPUT)
+
+    def log(self, run_id: str, offset: int, limit: int = LOG_PAGE) -> bytes:
+        """Output from a byte on, at most ``limit`` and never more than LOG_PAGE bytes; empty past the end."""
+        return self._logs.read(run_id, OUTPUT, offset, min(limit, LOG_PAGE))
+
+    def open_log(self, run_id: str) -> BinaryIO:
+        """All output the master has so far, as a file to be sent to a client; the caller closes it."""
+        return self._logs.open_file(run_id, OUTPUT)
+
+    def steps(self, run_id: str) -> list[Step]:
+        """The commands of a run as far as they are known: begun, ended, exit codes and times (X8)."""
+        return read_steps(self._logs.read(run_id, NOTES, 0, NOTES_SHOWN))

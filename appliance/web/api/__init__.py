@@ -1,0 +1,15 @@
+"""The service: one module per noun of contract.md section 7, and the table of their routes."""
+
+from __future__ import annotations
+
+from appliance.web.api import accounts, projects, runs, system, users, workers
+from appliance.web.routes import Route
+
+ROUTES: tuple[Route, ...] = (
+    *system.ROUTES,
+    *accounts.ROUTES,
+    *projects.ROUTES,
+    *runs.ROUTES,
+    *workers.ROUTES,
+    *users.ROUTES,
+)

@@ -1,0 +1,218 @@
+"""The documents of the service, exactly as contract.md section 7 names them. A change here changes the contract.
+
+Times are texts, RFC 3339 UTC with milliseconds. What is not listed here never leaves: no hashes, no secrets (S-03).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from appliance.model.entities import Exit, Job, Project, Receipt, Run, Session, Source, Token, User
+from appliance.model.permissions import Principal
+from appliance.model.times import rfc3339
+from appliance.workers import WorkerState
+
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
+def time(at: datetime | None) -> str | None:
+    """An instant as text."""
+    return None if at is None else rfc3339(at)
+
+
+class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. Its results have their own route."""
+
+    id: str
+    project: str
+    job: str
+    number: int
+    status: str
+    reason: str | None
+    sentence: str
+    parameters: dict[str, Any]
+    source: Source
+    worker: str | None
+    slot: int | None
+    retry_of: str | None
+    parent: str | None
+    batch: str | None
+    created_at: Time
+    assigned_at: Time | None
+    started_at: Time | None
+    finished_at: Time | None
+    exit: Exit | None
+    log: Receipt
+    should_abort: bool
+    definition_version: str
+    notes: tuple[str, ...] = ()
+
+
+def run_fields(run: Run, log_size: int | None = None) -> dict[str, Any]:
+    """The fields of a run's document. ``log_size``: bytes so far, where they are known better than in the receipt."""
+    log = run.log if log_size is None else msgspec.structs.replace(run.log, size=max(log_size, run.log.size))
+    return {
+        "id": run.id,
+        "project": run.project,
+        "job": run.job,
+        "number": run.number,
+        "status": str(run.status),
+        "reason": None if run.reason is None else str(run.reason),
+        "sentence": run.sentence,
+        "parameters": run.parameters,
+        "source": run.source,
+        "worker": run.worker,
+        "slot": run.slot,
+        "retry_of": run.retry_of,
+        "parent": run.parent,
+        "batch": run.batch,
+        "created_at": rfc3339(run.created_at),
+        "assigned_at": time(run.assigned_at),
+        "started_at": time(run.started_at),
+        "finished_at": time(run.finished_at),
+        "exit": run.exit,
+        "log": log,
+        "should_abort": run.should_abort,
+        "definition_version": run.definition_version,
+        "notes": run.notes,
+    }
+
+
+def run_document(run: Run, log_size: int | None = None) -> RunDocument:
+    """The document of a run."""
+    return RunDocument(**run_fields(run, log_size))
+
+
+class AskedDocument(RunDocument, frozen=True, kw_only=True):
+    """A run that was asked to end. ``outcome``: cancelled, withdrawing or aborting; ``message``: the same in words."""
+
+    outcome: str
+    message: str
+
+
+class ProjectDocument(msgspec.Struct, frozen=True):
+    """A project."""
+
+    identifier: str
+    display_name: str
+    is_enabled: bool
+    services: Any = None
+
+
+def project_document(project: Project) -> ProjectDocument:
+    """The document of a project."""
+    return ProjectDocument(
+        project.identifier, project.display_name, project.is_enabled, project.document.get("services")
+    )
+
+
+def job_document(job: Job, last_run: Run | None) -> dict[str, Any]:
+    """A job as in the project file, plus its state. Keys of the file are kept as they are."""
+    return {
+        **job.document,
+        "identifier": job.identifier,
+        "project": job.project,
+        "display_name": job.display_name,
+        "description": job.description,
+        "is_enabled": job.is_enabled,
+        "definition_version": job.definition_version,
+        "findings": list(job.findings),
+        "last_run": None if last_run is None else run_document(last_run),
+    }
+
+
+class WorkerDocument(msgspec.Struct, frozen=True):
+    """A worker."""
+
+    name: str
+    owner: str
+    version: str
+    properties: dict[str, Any]
+    slots: int
+    used: int
+    is_enabled: bool
+    is_active: bool
+    is_draining: bool
+    last_contact_at: Time | None
+    pools: tuple[str, ...] = ()
+
+
+def worker_document(state: WorkerState) -> WorkerDocument:
+    """The document of a worker."""
+    worker = state.worker
+    return WorkerDocument(
+        name=worker.name,
+        owner=worker.owner,
+        version=worker.version_text,
+        properties=state.properties,
+        slots=worker.slots,
+        used=state.used,
+        is_enabled=worker.is_enabled,
+        is_active=state.is_active,
+        is_draining=worker.is_draining,
+        last_contact_at=time(worker.last_contact_at),
+    )
+
+
+class UserDocument(msgspec.Struct, frozen=True):
+    """A user."""
+
+    name: str
+    is_enabled: bool
+    site_roles: list[str]
+    project_roles: dict[str, str]
+    has_password: bool
+    created_at: Time
+
+
+def user_document(user: User) -> UserDocument:
+    """The document of a user."""
+    return UserDocument(
+        name=user.name,
+        is_enabled=user.is_enabled,
+        site_roles=sorted(user.site_roles),
+        project_roles=dict(user.project_roles),
+        has_password=user.password_hash is not None,
+        created_at=rfc3339(user.created_at),
+    )
+
+
+class TokenDocument(msgspec.Struct, frozen=True):
+    """A token, never its text."""
+
+    id: str
+    label: str
+    created_at: Time
+    expires_at: Time | None
+    last_used_at: Time | None
+
+
+def token_document(token: Token) -> TokenDocument:
+    """The document of a token."""
+    return TokenDocument(
+        token.id, token.label, rfc3339(token.created_at), time(token.expires_at), time(token.last_used_at)
+    )
+
+
+class MeDocument(msgspec.Struct, frozen=True):
+    """Who asks. ``kind``: user or run. ``name`` of a run is its id."""
+
+    kind: str
+    name: str
+    site_roles: list[str]
+    project_roles: dict[str, str]
+    session_expires_at: Time | None = None
+
+
+def me_document(principal: Principal, session: Session | None) -> MeDocument:
+    """The document of a principal."""
+    return MeDocument(
+        kind=str(principal.kind),
+        name=principal.name,
+        site_roles=sorted(principal.site_roles),
+        project_roles=dict(principal.project_roles),
+        session_expires_at=None if session is None else rfc3339(session.expires_at),
+    )

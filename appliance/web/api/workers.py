@@ -1,0 +1,114 @@
+"""Workers, and the tokens that new ones join with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from appliance.model.permissions import Right
+from appliance.web.api import lists
+from appliance.web.api.documents import WorkerDocument, worker_document
+from appliance.web.api.lists import Listing
+from appliance.web.paging import PageQuery
+from appliance.web.routes import Parts, Request, Response, Route, document, nothing
+
+
+class WorkerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Switch a worker on or off; what it runs goes on."""
+
+    is_enabled: bool
+
+
+class WorkerTokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new worker's account. Its properties win over what the worker says of itself."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    properties: dict[str, Any] = {}
+
+
+class WorkerTokenDocument(msgspec.Struct, frozen=True):
+    """``token`` and the line to type on the new machine, shown this once."""
+
+    token: str
+    join: str
+
+
+def workers(request: Request, parts: Parts) -> Response:
+    """All workers, by name."""
+    return lists.by_name(
+        parts.key,
+        "workers",
+        request.query,
+        parts.workers.list,
+        lambda state: state.worker.name,
+        worker_document,
+    )
+
+
+def worker(request: Request, parts: Parts) -> Response:
+    """One worker."""
+    return document(worker_document(parts.workers.named(request.params["worker"])))
+
+
+def enable_worker(request: Request, parts: Parts) -> Response:
+    """Give it new runs, or none."""
+    return document(worker_document(parts.workers.enable(request.params["worker"], request.body.is_enabled)))
+
+
+def remove_worker(request: Request, parts: Parts) -> Response:
+    """Delete a worker and its token; 409 while it has runs."""
+    parts.workers.remove(request.params["worker"])
+    return nothing()
+
+
+def create_token(request: Request, parts: Parts) -> Response:
+    """A new worker's account with its token."""
+    _, text = parts.workers.create(request.body.name, request.someone.name, request.body.properties)
+    return document(WorkerTokenDocument(text, join_line(request.origin, text)), 201)
+
+
+def join_line(origin: str, token: str) -> str:
+    """What is typed on a new worker's machine. ``origin`` is an address of ours, never text of a user."""
+    return f"orchestra worker join {origin} {token}"
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/workers",
+        workers,
+        Right.READ_WORKERS,
+        query=PageQuery,
+        answer=Listing[WorkerDocument],
+        summary="Workers",
+    ),
+    Route("GET", "/api/v1/workers/<worker>", worker, Right.READ_WORKERS, answer=WorkerDocument, summary="A worker"),
+    Route(
+        "PATCH",
+        "/api/v1/workers/<worker>",
+        enable_worker,
+        Right.MANAGE_WORKERS,
+        body=WorkerPatch,
+        answer=WorkerDocument,
+        summary="Switch a worker on or off",
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/workers/<worker>",
+        remove_worker,
+        Right.MANAGE_WORKERS,
+        status=204,
+        summary="Remove a worker",
+    ),
+    Route(
+        "POST",
+        "/api/v1/workers/tokens",
+        create_token,
+        Right.MANAGE_WORKERS,
+        body=WorkerTokenBody,
+        status=201,
+        answer=WorkerTokenDocument,
+        summary="Make a worker's account and its token",
+    ),
+)

@@ -1,0 +1,138 @@
+"""``/p/{project}/{job}``: the form that triggers a job, and the history of its runs."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+import msgspec
+
+from appliance.db.repository import RunFilter
+from appliance.model import definitions, documents
+from appliance.model.entities import IdempotencyKey, Job, Source
+from appliance.model.errors import Conflict, Invalid
+from appliance.model.permissions import Right, may
+from appliance.model.schema import Command, JobDocument
+from appliance.web import forms
+from appliance.web.pages import links, rows
+from appliance.web.pages.answers import reader, refuse, show
+from appliance.web.pages.runs import next_place, place
+from appliance.web.paging import Cursor
+from appliance.web.pieces import Form, Paging, Value
+from appliance.web.routes import Parts, Request, Response, Route, redirect
+from appliance.web.views import JobPage
+
+HISTORY = 25
+
+
+class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where in the history the reader is."""
+
+    cursor: Cursor | None = None
+
+
+class TriggerForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``parameters`` as text. ``key`` makes a form that is sent twice trigger once (T5)."""
+
+    parameters: dict[str, str] = {}
+    key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+def job(request: Request, parts: Parts) -> Response:
+    """The job with an empty form."""
+    return show(_page(request, parts, _job(request, parts)))
+
+
+def trigger(request: Request, parts: Parts) -> Response:
+    """Start a run with what the form says; the form comes back, filled in, when it is wrong."""
+    found = _job(request, parts)
+    body: TriggerForm = request.body
+    declared = definitions.job_of(found.document).parameters
+    given = forms.typed(declared, body.parameters)
+    user = reader(request)
+    digest = hashlib.sha256(
+        documents.canonical({"project": found.project, "job": found.identifier, "parameters": given}).encode()
+    ).hexdigest()
+    key = IdempotencyKey(owner=f"form:{user}", key=body.key, digest=digest) if body.key else None
+    source = Source(type="user", user=user, token_id=request.someone.token_id, via="website")
+    try:
+        run, _ = parts.runs.trigger(found.project, found.identifier, given, source, key=key, as_text=True)
+    except (Invalid, Conflict) as error:
+        view = _page(request, parts, found, body.parameters)
+        if view.form is not None:
+            view = replace(view, form=forms.refused(view.form, error))
+        return refuse(view, error)
+    return redirect(links.run(run.project, run.job, run.number))
+
+
+def _job(request: Request, parts: Parts) -> Job:
+    return parts.projects.job(request.params["project"], request.params["job"])
+
+
+def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] | None = None) -> JobPage:
+    now = parts.clock.now()
+    document = definitions.job_of(found.document)
+    project = parts.projects.project(found.project)
+    where = RunFilter(project=(found.project,), job=(found.identifier,))
+    # A refused form comes back without a query of its own: the newest runs stand beside it.
+    cursor = request.query.cursor if isinstance(request.query, JobQuery) else None
+    listing = f"{found.project}/{found.identifier}"
+    runs = parts.runs.find(where, place(parts, listing, cursor), HISTORY + 1)
+    here = links.job(found.project, found.identifier)
+    older = next_place(parts, listing, runs, HISTORY)
+    because = ""
+    if not project.is_enabled:
+        because = "The project is disabled: its runs wait until it is enabled."
+    elif not found.is_enabled:
+        because = "This job is disabled: its runs wait until it is enabled."
+    return JobPage(
+        title=found.display_name or found.identifier,
+        project=found.project,
+        project_href=links.project(found.project),
+        job=found.identifier,
+        description=found.description,
+        is_enabled=found.is_enabled and project.is_enabled,
+        disabled_because=because,
+        findings=found.findings,
+        form=_form(here, document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
+        commands=_commands(document),
+        history=rows.run_rows(runs[:HISTORY], now),
+        paging=Paging(
+            first=here if cursor else None,
+            next=links.with_query(here, cursor=older) if older else None,
+        ),
+    )
+
+
+def _form(action: str, document: JobDocument, given: Mapping[str, str] | None) -> Form:
+    return Form(
+        action=action,
+        submit="Trigger",
+        fields=forms.parameter_fields(document.parameters, given),
+        hidden=(("key", secrets.token_hex(16)),),
+    )
+
+
+def _commands(document: JobDocument) -> tuple[Value, ...]:
+    phases = (
+        ("setup", document.definition.setup_commands),
+        ("command", document.definition.commands),
+        ("teardown", document.definition.teardown_commands),
+    )
+    return tuple(Value(part, _text(command)) for part, commands in phases for command in commands)
+
+
+def _text(command: str | list[str] | Command) -> str:
+    run = command.run if isinstance(command, Command) else command
+    return run if isinstance(run, str) else " ".join(run)
+
+
+ROUTES = (
+    Route("GET", "/p/<project>/<job>", job, Right.READ, scope="project", kind="page", query=JobQuery,
+          summary="One job"),
+    Route("POST", "/p/<project>/<job>", trigger, Right.TRIGGER, scope="project", kind="page", body=TriggerForm,
+          summary="Trigger a job"),
+)  # fmt: skip

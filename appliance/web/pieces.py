@@ -1,0 +1,218 @@
+"""What views are made of: rows, forms, parts of a log. Plain text throughout; templates escape.
+
+Part of the contract that ``web.views`` describes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message at the top of a page. ``kind``: ``done`` or ``problem``."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class When:
+    """An instant, and how long ago that is when the page is made: ``5 min ago``."""
+
+    at: datetime
+    ago: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One entry of a choice."""
+
+    value: str
+    label: str
+    is_selected: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a form. ``kind``: text, secret, number, choice, flag, set, area. ``error`` stands at the field."""
+
+    name: str
+    label: str
+    kind: str = "text"
+    value: str = ""
+    hint: str = ""
+    error: str = ""
+    is_required: bool = False
+    options: tuple[Option, ...] = ()
+    autocomplete: str = "off"
+    limit: int = 4096  # characters
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that posts to ``action``. ``problem`` is what is wrong with the whole of it."""
+
+    action: str
+    submit: str
+    fields: tuple[Field, ...] = ()
+    problem: str = ""
+    hidden: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as lists and headings show it. ``queued`` and ``duration`` are seconds; ``None`` = not yet."""
+
+    id: str
+    project: str
+    job: str
+    number: int
+    href: str
+    job_href: str
+    status: str
+    reason: str
+    sentence: str
+    source: str  # who or what triggered: a user, or schedule, pipeline, …
+    via: str  # website, service, command line, or ""
+    worker: str | None
+    created: When
+    finished: When | None
+    queued: float | None
+    duration: float | None
+    is_live: bool
+    is_stopping: bool  # an abort or a cancel is under way
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Where the reader can go from this part of a list. ``None`` = there is nothing there."""
+
+    first: str | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a run. ``part``: setup, command or teardown.
+
+    ``outcome``: succeeded, failed, errored, aborted, running or skipped.
+    """
+
+    name: str
+    text: str
+    part: str
+    outcome: str
+    ending: str  # "exit code 0", "killed by SIGTERM"
+    duration: float | None
+    log_href: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """A named value: a parameter or a result. ``href``: only http and https (J40). ``is_block``: long or nested."""
+
+    name: str
+    text: str
+    href: str | None = None
+    is_block: bool = False
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line as shown. ``number`` counts from 1, ``None`` where counting costs too much. ``cut``: bytes left out."""
+
+    text: str
+    number: int | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Bytes ``start`` to ``end`` of a log that has ``size`` bytes now."""
+
+    lines: tuple[LogLine, ...]
+    start: int
+    end: int
+    size: int
+    follow_from: int = 0  # where the first line begins that has no newline yet: a follower reads on from there
+    begins_inside: bool = False  # the first line began before ``start``
+    ends_inside: bool = False  # the last line goes on, or its newline has not come yet
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What to do next on an empty appliance."""
+
+    text: str
+    href: str | None = None
+    action: str = ""
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    """A project in the list."""
+
+    name: str
+    display_name: str
+    href: str
+    is_enabled: bool
+    jobs: int
+    last: RunRow | None
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job in the list. ``findings`` say what is wrong with its definition."""
+
+    name: str
+    display_name: str
+    description: str
+    href: str
+    is_enabled: bool
+    findings: tuple[str, ...]
+    last: RunRow | None
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker in the list. ``state``: connected, silent, never seen, disabled."""
+
+    name: str
+    owner: str
+    state: str
+    sentence: str
+    slots: int
+    used: int
+    last_contact: When | None
+    properties: tuple[Value, ...]
+    version: str
+    is_enabled: bool
+    enable_action: str | None
+    remove_action: str | None
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One of the reader's tokens."""
+
+    label: str
+    created: When
+    last_used: When | None
+    expires: datetime | None
+    revoke_action: str
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """One of the reader's logins. ``browser``: ``agent`` for people, as far as it is known."""
+
+    browser: str
+    agent: str
+    address: str
+    created: When
+    refreshed: When
+    is_this: bool
+    end_action: str | None

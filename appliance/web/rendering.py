@@ -1,0 +1,111 @@
+"""Templates become pages: a Jinja2 environment of our own, because bottle's adapter does not escape (S-13).
+
+Names are looked up in the operator's directories first, then in the package; ``{% extends "default:run.html" %}``
+reaches the package's own template from one that replaces it. A missing value is an error, never an empty place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import jinja2
+
+from appliance.model.permissions import Kind, Right, may
+from appliance.model.times import rfc3339, show_duration
+from appliance.web.pages import links
+from appliance.web.pieces import Notice
+from appliance.web.static_files import StaticFiles
+from appliance.web.views import Chrome, ErrorPage, View
+
+if TYPE_CHECKING:
+    from appliance.web.routes import Problem, Request
+
+PACKAGED = Path(__file__).parent / "templates"
+
+
+class Rendering:
+    """Turns a view and its template into the bytes of a page. Safe to use from any thread."""
+
+    def __init__(self, static: StaticFiles, overrides: Sequence[Path] = (), announcement: str = "") -> None:
+        self.static = static
+        self.announcement = announcement
+        package = jinja2.FileSystemLoader(PACKAGED)
+        own = [jinja2.FileSystemLoader(directory) for directory in overrides]
+        self._environment = environment = jinja2.Environment(
+            loader=jinja2.ChoiceLoader([jinja2.PrefixLoader({"default": package}, delimiter=":"), *own, package]),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=-1,
+        )
+        del environment.filters["safe"]
+        environment.filters |= {"instant": instant, "iso": rfc3339, "bytes": show_bytes, "duration": show_duration}
+        environment.globals |= {"static": static.address, "link": links, "announcement": announcement}
+
+    def names(self) -> list[str]:
+        """All templates that can be rendered, those of the operator included."""
+        return sorted(name for name in self._environment.list_templates() if name.endswith(".html"))
+
+    def check(self) -> None:
+        """Compile every template, so that a mistake stops the start and not a reader. Raises jinja2.TemplateError."""
+        for name in self.names():
+            self._environment.get_template(name)
+
+    def page(self, view: View, request: Request) -> bytes:
+        """The HTML of a page, in UTF-8."""
+        return self.render(view, _chrome(request))
+
+    def error(self, problem: Problem, request: Request | None) -> bytes:
+        """The HTML of an error page: a sentence and an id, and nothing of how it came about (S-54)."""
+        sentence = f"{problem.sentence[:1].upper()}{problem.sentence[1:]}."
+        details = tuple(f"{name}: {text}" if name else text for name, text in problem.errors.items())
+        view = ErrorPage(problem.title, problem.status, sentence, details, problem.error_id or "")
+        return self.render(view, Chrome() if request is None else _chrome(request))
+
+    def render(self, view: View, chrome: Chrome) -> bytes:
+        """The HTML of a view. In its template ``page`` is the view and ``chrome`` what surrounds every page."""
+        template = self._environment.get_template(view.template)
+        return template.render(page=view, chrome=chrome).encode("utf-8", "replace")
+
+
+def _chrome(request: Request) -> Chrome:
+    reader = request.principal
+    if reader is None or reader.kind is not Kind.USER:
+        # A page for nobody asks for a token too: the login form needs one.
+        return Chrome(csrf=request.csrf, is_insecure=_is_insecure(request.origin))
+    return Chrome(
+        user=reader.name,
+        csrf=request.csrf,
+        may_see_workers=may(reader, Right.READ_WORKERS),
+        is_insecure=_is_insecure(request.origin),
+        notices=(Notice("done", request.flash),) if request.flash else (),
+    )
+
+
+def _is_insecure(origin: str) -> bool:
+    """Plain HTTP that leaves this machine."""
+    parts = urlsplit(origin)
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def instant(at: datetime) -> str:
+    """``2026-01-31 09:15:00 UTC``: a time for people."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def show_bytes(size: int) -> str:
+    """``512 bytes``, ``12.5 KiB``, ``200 MiB``: a size for people."""
+    if size < 1024:
+        return f"{size} byte" if size == 1 else f"{size} bytes"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1000 or unit == "TiB":
+            break
+    return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"

@@ -1,0 +1,210 @@
+"""The one port: waitress accepts; a WebSocket upgrade leaves with its socket for the gateway, all else is served here.
+
+What waitress does not do itself is done here: a deadline for the whole of a request (decision 13, F34), a limit of
+connections per client address (S-60), an end that waits for answers under way and for nothing else (F02).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+
+_log = logging.getLogger(__name__)
+
+HEAD_LIMIT = 16_384  # bytes of a request's head
+LOOK_EVERY = 5  # seconds between two looks for connections that are late
+IDLE_FOR = 30  # seconds a connection may be idle
+SEND_AHEAD = 1 << 20  # bytes of an answer kept in memory before the rest waits
+
+Adopt = Callable[[socket.socket, bytes], None]
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """Bounds of the port (S-60). Seconds and bytes."""
+
+    threads: int = 8
+    connections: int = 1000
+    connections_per_address: int = 64
+    request_within: float = 20.0
+    body: int = 1 << 20
+
+
+class _Channel(HTTPChannel):
+    """One connection. Buffers the head of a GET, to see an upgrade before waitress would answer it."""
+
+    server: _Server
+    socket: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head = b""
+        self._began_at: float | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a request has begun and is still not complete after the time it may take."""
+        began = self._began_at
+        return began is not None and time.monotonic() - began > self.server.limits.request_within
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes from the socket."""
+        if self._began_at is None:
+            self._began_at = time.monotonic()
+        if self.request is None and not self.requests and self._may_be_get(data):
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0 and len(self._head) < HEAD_LIMIT:
+                return True
+            data, self._head = self._head, b""
+            if 0 < end and _is_upgrade(data[:end]):
+                self._leave(data)
+                return False
+        more: bool = super().received(data)
+        if self.request is None:
+            self._began_at = None  # complete; the next one has a time of its own
+        return more
+
+    def _may_be_get(self, data: bytes) -> bool:
+        start = (self._head + data[:4])[:4]
+        return b"GET ".startswith(start) or start == b"GET "
+
+    def _leave(self, head: bytes) -> None:
+        """Give the socket away; waitress forgets this connection."""
+        own: socket.socket = self.socket
+        self.del_channel()
+        self.connected = False
+        self.socket = None
+        self.handle_close = _nothing
+        self.server.adopt(socket.socket(fileno=own.detach()), head)
+
+
+class _Server(TcpWSGIServer):
+    """waitress's server with our limits."""
+
+    channel_class = _Channel
+
+    def __init__(self, application: Any, adopt: Adopt, limits: ServerLimits, dispatcher: Any, settings: Any) -> None:
+        self.adopt, self.limits = adopt, limits
+        super().__init__(application, {}, dispatcher=dispatcher, adj=settings)
+
+    def handle_accept(self) -> None:
+        """Accept one connection, unless its address has its share already."""
+        super().handle_accept()
+        if not self.active_channels:
+            return
+        newest = next(reversed(self.active_channels.values()))
+        address = newest.addr[0]
+        if address == self.adj.trusted_proxy:
+            return  # it speaks for many
+        same = sum(1 for channel in list(self.active_channels.values()) if channel.addr[0] == address)
+        if same > self.limits.connections_per_address:
+            newest.handle_close()
+
+    def maintenance(self, now: float) -> None:
+        """Close what is idle (waitress) and what is late (ours); called every LOOK_EVERY seconds."""
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            if channel.is_late and not channel.requests:
+                channel.will_close = True
+
+
+class WebServer:
+    """The listening port and its threads."""
+
+    def __init__(
+        self,
+        application: Any,
+        host: str,
+        port: int,
+        adopt: Adopt,
+        limits: ServerLimits,
+        trusted_proxy: str = "",
+    ) -> None:
+        """``adopt`` takes over upgrades: the socket, and what was read of it. ``port`` 0 lets the system choose."""
+        self._application = application
+        self._host, self._port = host, port
+        self._adopt = adopt
+        self._limits = limits
+        self._trusted_proxy = trusted_proxy
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, once started."""
+        return self._server.effective_port if self._server is not None else self._port
+
+    def start(self) -> None:
+        """Listen. Raises OSError when the address is taken."""
+        options: dict[str, Any] = {}
+        if self._trusted_proxy:
+            options["trusted_proxy"] = self._trusted_proxy
+            options["trusted_proxy_headers"] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+        settings = Adjustments(
+            host=self._host,
+            port=self._port,
+            threads=self._limits.threads,
+            connection_limit=self._limits.connections,
+            cleanup_interval=LOOK_EVERY,
+            channel_timeout=IDLE_FOR,
+            max_request_header_size=HEAD_LIMIT,
+            max_request_body_size=self._limits.body,
+            outbuf_high_watermark=SEND_AHEAD,
+            asyncore_use_poll=True,  # its select() dies past 1,024 descriptors (decision 4)
+            expose_tracebacks=False,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+            **options,
+        )
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(self._limits.threads)
+        self._server = _Server(self._application, self._adopt, self._limits, dispatcher, settings)
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Accept nothing more, finish answers that are under way, end."""
+        server, thread = self._server, self._thread
+        if server is None or thread is None:
+            return
+        server.trigger.pull_trigger(lambda: _stop_listening(server))
+        until = time.monotonic() + timeout
+        while time.monotonic() < until and any(
+            channel.requests or channel.total_outbufs_len for channel in list(server.active_channels.values())
+        ):
+            time.sleep(0.02)
+        server.task_dispatcher.shutdown(cancel_pending=True, timeout=0.5)
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        thread.join(1.0)
+        self._server = None
+
+
+def _stop_listening(server: _Server) -> None:
+    """In the server's own thread."""
+    server.accepting = False
+    server.del_channel()
+    server.socket.close()
+
+
+def _is_upgrade(head: bytes) -> bool:
+    """Whether a request's head asks for a WebSocket."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"upgrade" and value.strip().lower() == b"websocket":
+            return True
+    return False
+
+
+def _nothing() -> None:
+    """What a connection that has left does when waitress wants to close it."""

@@ -1,0 +1,143 @@
+// Follows the log of a run: appends bytes as they come, each exactly once, whatever happens to the connection.
+import { connected, listen } from "./events.js";
+import { clean } from "./text.js";
+
+const box = document.querySelector("[data-follow]");
+const state = document.getElementById("follow-state");
+const end = document.getElementById("follow-end");
+const run = box.dataset.follow;
+const kept = 5000; // rows in the page; earlier ones are a link away
+const held = 65536; // characters kept of a line that has not ended
+const decoder = new TextDecoder("utf-8");
+let offset = Number(box.dataset.offset);
+let rest = "";
+let isDone = false;
+let isReading = false;
+let hasDropped = false;
+// The row of the line that has not ended. Its bytes come again from its beginning, and then its row is made anew.
+let open = "partial" in box.dataset ? box.lastElementChild : null;
+let number = Number((open ?? box.lastElementChild)?.querySelector(".at")?.dataset.n ?? 0);
+if (open === null && number > 0) number += 1; // of the next row; 0 = rows are not numbered here
+
+function id(view) {
+  let hex = "";
+  for (let at = 0; at < 16; at += 1) hex += view.getUint8(at).toString(16).padStart(2, "0");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+function isAtEnd() {
+  const scroller = box.scrollHeight > box.clientHeight + 4 ? box : document.scrollingElement;
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+}
+
+function toEnd() {
+  if (box.scrollHeight > box.clientHeight + 4) box.scrollTop = box.scrollHeight;
+  else if (!box.closest(".columns")) document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+}
+
+function row(text) {
+  const made = document.createElement("span");
+  made.className = "row";
+  if (number > 0) {
+    const at = document.createElement("a");
+    at.className = "at";
+    at.href = `#L${number}`;
+    at.dataset.n = number;
+    at.tabIndex = -1;
+    at.ariaLabel = `Line ${number}`;
+    made.id = `L${number}`;
+    made.append(at);
+  }
+  made.append(text);
+  return made;
+}
+
+function show(text) {
+  const stays = isAtEnd();
+  const lines = (rest + text).split("\n");
+  rest = lines.pop();
+  const again = rest.lastIndexOf("\r", rest.length - 2);
+  if (again >= 0) rest = rest.slice(again + 1); // progress that overwrites itself
+  if (rest.length > held) rest = rest.slice(0, held);
+  if (open !== null) open.remove();
+  open = null;
+  const fresh = document.createDocumentFragment();
+  if (lines.length > kept) {
+    hasDropped = true;
+    if (number > 0) number += lines.length - kept;
+    lines.splice(0, lines.length - kept);
+  }
+  for (const line of lines) {
+    fresh.append(row(`${clean(line)}\n`));
+    if (number > 0) number += 1;
+  }
+  if (rest !== "") {
+    open = row(clean(rest));
+    fresh.append(open);
+  }
+  box.append(fresh);
+  while (box.childElementCount > kept) {
+    box.firstElementChild.remove();
+    hasDropped = true;
+  }
+  if (end !== null) end.textContent = String(offset);
+  state.textContent = hasDropped ? "Following. Earlier lines are in the whole log." : "Following.";
+  if (stays) toEnd();
+}
+
+// Bytes that begin at `from`; answers false when some before them are missing.
+function take(from, bytes) {
+  if (from > offset) return false;
+  const known = offset - from;
+  if (known < bytes.length) {
+    offset = from + bytes.length;
+    show(decoder.decode(bytes.subarray(known), { stream: true }));
+  }
+  return true;
+}
+
+// Without a socket, or to fill a gap: plain ranged reads, which work everywhere.
+async function read() {
+  if (isReading || isDone) return;
+  isReading = true;
+  try {
+    for (;;) {
+      const answer = await fetch(`/api/v1/runs/${run}/log?offset=${offset}&limit=1048576`);
+      if (!answer.ok) break;
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      take(offset, bytes);
+      if (answer.headers.get("Orchestra-Log-Complete") === "true" && offset >= Number(answer.headers.get("Orchestra-Log-Size"))) {
+        isDone = true;
+        state.textContent = offset === 0 ? "This run wrote nothing." : "This is the whole log.";
+      }
+      if (bytes.length === 0 || isDone) break;
+    }
+  } catch (error) {
+    state.textContent = "The server does not answer; trying again.";
+  } finally {
+    isReading = false;
+  }
+}
+
+listen({
+  open(send) {
+    state.textContent = "Following.";
+    send({ subscribe: "log", run, offset });
+    this.send = send;
+  },
+  bytes(buffer) {
+    const view = new DataView(buffer);
+    if (buffer.byteLength < 24 || id(view) !== run) return;
+    const from = Number(view.getBigUint64(16));
+    if (!take(from, new Uint8Array(buffer, 24))) this.send({ subscribe: "log", run, offset });
+  },
+  text(message) {
+    if (message.type === "log_end" && message.run === run) read();
+  },
+  close() {
+    if (!isDone) state.textContent = "The connection was interrupted; trying again.";
+  },
+});
+document.addEventListener("run-ended", (event) => { if (event.detail.id === run) read(); });
+setInterval(() => { if (!connected()) read(); }, 2000);
+toEnd();

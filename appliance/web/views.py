@@ -1,0 +1,228 @@
+"""What each page shows: one frozen dataclass per page. This is the stable contract for operators' own templates.
+
+A template sees its view as ``page`` and what surrounds every page as ``chrome``. Fields are never removed or given
+another meaning within a major version. Values are plain text: templates escape, views never hold markup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from appliance.web.pieces import (
+    Field,
+    Form,
+    Hint,
+    JobRow,
+    LogPart,
+    Notice,
+    Paging,
+    ProjectRow,
+    RunRow,
+    SessionRow,
+    Step,
+    TokenRow,
+    Value,
+    When,
+    WorkerRow,
+)
+
+
+@dataclass(frozen=True)
+class Chrome:
+    """What surrounds every page. ``user`` and ``csrf`` are ``None`` before login."""
+
+    user: str | None = None
+    csrf: str | None = None
+    may_see_workers: bool = False
+    is_insecure: bool = False  # plain HTTP: every page says so (security.md 11)
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A page. ``template`` is its file, ``place`` the entry of the navigation that it belongs to."""
+
+    template: ClassVar[str]
+    place: ClassVar[str] = ""
+    title: str
+
+
+@dataclass(frozen=True)
+class LoginPage(View):
+    """``/login``."""
+
+    template: ClassVar[str] = "login.html"
+    form: Form
+
+
+@dataclass(frozen=True)
+class SetupPage(View):
+    """The one-time setup link. ``form`` is ``None`` when the link is used up or wrong."""
+
+    template: ClassVar[str] = "setup.html"
+    form: Form | None
+
+
+@dataclass(frozen=True)
+class DashboardPage(View):
+    """``/``: what failed, what runs, what waits, and the next step while something is missing."""
+
+    template: ClassVar[str] = "dashboard.html"
+    place: ClassVar[str] = "dashboard"
+    failed: tuple[RunRow, ...]
+    running: tuple[RunRow, ...]
+    waiting: tuple[RunRow, ...]
+    recent: tuple[RunRow, ...]
+    hints: tuple[Hint, ...]
+    workers_active: int | None  # None: the reader may not see workers
+    workers_total: int | None
+    failed_href: str
+    running_href: str
+    waiting_href: str
+
+
+@dataclass(frozen=True)
+class ProjectsPage(View):
+    """``/projects``."""
+
+    template: ClassVar[str] = "projects.html"
+    place: ClassVar[str] = "projects"
+    projects: tuple[ProjectRow, ...]
+
+
+@dataclass(frozen=True)
+class ProjectPage(View):
+    """``/p/{project}``."""
+
+    template: ClassVar[str] = "project.html"
+    place: ClassVar[str] = "projects"
+    project: str
+    is_enabled: bool
+    jobs: tuple[JobRow, ...]
+    recent: tuple[RunRow, ...]
+    runs_href: str
+
+
+@dataclass(frozen=True)
+class JobPage(View):
+    """``/p/{project}/{job}``: trigger form and history. ``form`` is ``None`` when the reader may not trigger."""
+
+    template: ClassVar[str] = "job.html"
+    place: ClassVar[str] = "projects"
+    project: str
+    project_href: str
+    job: str
+    description: str
+    is_enabled: bool
+    disabled_because: str
+    findings: tuple[str, ...]
+    form: Form | None
+    commands: tuple[Value, ...]  # name: setup, command or teardown
+    history: tuple[RunRow, ...]
+    paging: Paging
+
+
+@dataclass(frozen=True)
+class RunPage(View):
+    """``/p/{project}/{job}/{number}``. ``refresh``: seconds until a browser without scripts loads the page again."""
+
+    template: ClassVar[str] = "run.html"
+    place: ClassVar[str] = "projects"
+    run: RunRow
+    refresh: int | None
+    stay_href: str
+    times: tuple[tuple[str, When], ...]
+    ending: str  # "commands[0] ended with exit code 3"
+    parameters: tuple[Value, ...]
+    steps: tuple[Step, ...]
+    results: tuple[Value, ...]
+    notes: tuple[str, ...]
+    stopping: str  # "abort asked for by ada; waiting for the worker", or ""
+    log: LogPart
+    log_href: str
+    raw_href: str
+    receipt: str
+    is_receipt_good: bool
+    sha256: str
+    definition_version: str
+    cancel_action: str | None
+    abort_action: str | None
+
+
+@dataclass(frozen=True)
+class LogPage(View):
+    """``…/{number}/log``: a part of the log; with scripts it follows, without them it reloads."""
+
+    template: ClassVar[str] = "log.html"
+    place: ClassVar[str] = "projects"
+    run: RunRow
+    refresh: int | None
+    stay_href: str
+    follows: bool
+    log: LogPart
+    first_href: str | None
+    previous_href: str | None
+    next_href: str | None
+    last_href: str | None
+    raw_href: str
+
+
+@dataclass(frozen=True)
+class RunsPage(View):
+    """``/runs``: filters and place stand in the address."""
+
+    template: ClassVar[str] = "runs.html"
+    place: ClassVar[str] = "runs"
+    filters: tuple[Field, ...]
+    is_filtered: bool
+    runs: tuple[RunRow, ...]
+    paging: Paging
+
+
+@dataclass(frozen=True)
+class WorkersPage(View):
+    """``/workers``. ``join`` is the line to type on the new machine: shown once, never stored (S-85)."""
+
+    template: ClassVar[str] = "workers.html"
+    place: ClassVar[str] = "workers"
+    workers: tuple[WorkerRow, ...]
+    form: Form | None
+    paging: Paging
+
+
+@dataclass(frozen=True)
+class JoinPage(View):
+    """The answer to "add a worker": the only time that its token is shown."""
+
+    template: ClassVar[str] = "join.html"
+    place: ClassVar[str] = "workers"
+    worker: str
+    join: str
+    run: str
+
+
+@dataclass(frozen=True)
+class MePage(View):
+    """``/me``. ``new_token`` is shown once, in the answer to its making."""
+
+    template: ClassVar[str] = "me.html"
+    place: ClassVar[str] = "me"
+    user: str
+    roles: tuple[str, ...]
+    password_form: Form
+    token_form: Form
+    new_token: str | None
+    tokens: tuple[TokenRow, ...]
+    sessions: tuple[SessionRow, ...]
+
+
+@dataclass(frozen=True)
+class ErrorPage(View):
+    """Any refusal or failure: one sentence and an id (S-54)."""
+
+    template: ClassVar[str] = "error.html"
+    status: int
+    sentence: str
+    details: tuple[str, ...]
+    error_id: str

@@ -1,0 +1,119 @@
+"""What passes between the worker's end of the protocol and the disk side of the worker: values only."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What the journal remembers of itself and of the master it last synchronised with."""
+
+    journal: str
+    cluster: str | None = None
+    epoch: int = 0
+    incarnation: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A run's exit record, as ``exited`` says it."""
+
+    status: str
+    at: float
+    digests: dict[int, str]
+    reason: str | None = None
+    sentence: str = ""
+    code: int | None = None
+    signal: str | None = None
+    command: str | None = None
+    started_at: float | None = None
+    seq: int = 0
+    value: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+class LocalRun(msgspec.Struct):
+    """One run as the journal holds it, and how far it was told on this connection."""
+
+    run: str
+    cap: str
+    digest: str
+    sizes: dict[int, int] = {}
+    started_at: float | None = None
+    record: Record | None = None
+    needs_secrets: bool = False
+    committed: bool = False  # the master has its end; it waits here for its retention
+    results: tuple[int, bytes] | None = None
+    # told on this connection
+    resumed: bool = False
+    sent: dict[int, int] = {}
+    acked: dict[int, int] = {}
+    told_started: bool = False
+    told_results: int = -1
+    told_exit: bool = False
+    nacks: int = 0
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Make this identity durable, then call ``resume``."""
+
+    identity: Identity
+
+
+class Store(msgspec.Struct, frozen=True):
+    """Make the request durable, then call ``accepted`` and launch it; or call ``declined``."""
+
+    run: str
+    cap: str
+    request: str
+    secrets: dict[str, str]
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """The secrets of a run that is stored already but has lost them."""
+
+    run: str
+    secrets: dict[str, str]
+
+
+class Abort(msgspec.Struct, frozen=True):
+    """Make the intent durable, then end the run."""
+
+    run: str
+    grace: float
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """The master has the end of the run: note it durably, keep the run for its retention."""
+
+    run: str
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Delete the run durably, then call ``forgotten``."""
+
+    run: str
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """The master wants this worker to take nothing new, or work again."""
+
+    on: bool
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The master answered with an error; for the log."""
+
+    code: str
+    text: str
+
+
+Action = Keep | Store | Secrets | Abort | Commit | Delete | Draining | Refused
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Read these bytes of a stream and hand them to ``chunk``."""
+
+    run: str
+    stream: int
+    offset: int
+    length: int

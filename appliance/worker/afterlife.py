@@ -1,0 +1,171 @@
+"""The end of a run that its executor cannot tell any more: it was killed, or the machine restarted (F05, F07).
+
+Never launched again: ``started.json`` says that its commands may have run (5.6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from appliance.model.documents import strict_json
+from appliance.model.errors import Invalid
+from appliance.wire import RESULTS_INLINE, RESULTS_LIMIT
+from appliance.worker import rundir
+from appliance.worker.rundir import Damaged, RunDirectory
+
+
+def bury(directory: RunDirectory, boot_id: str) -> None:
+    """Write the exit record of a run that was started and has no executor any more; the caller holds its lock.
+
+    Its processes must be gone. ``boot_id``: of this boot; after another one only what was synced is trusted, and the
+    log is cut to its mark. Reads the whole log. Raises OSError.
+    """
+    try:
+        started = directory.read_object(rundir.STARTED) or {}
+    except Damaged:
+        started = {}
+    is_same_boot = started.get("boot") == boot_id
+    until = _modified(directory)
+    notes = _whole_notes(directory)
+    if not is_same_boot:
+        _cut_log(directory, started.get("boot"))
+    if directory.has(rundir.TAIL):
+        os.unlink(directory.file(rundir.TAIL))
+    command = _last_begun(notes)
+    record: dict[str, Any] = {"format": rundir.FORMAT, "status": "errored", "notes": []}
+    if not is_same_boot:
+        record["reason"] = "worker_host_restarted"
+        record["sentence"] = "the machine of the worker restarted; up to 5 s of output may be missing"
+    elif command is None:
+        record["reason"] = "start_interrupted"
+        record["sentence"] = "the executor died while the first command was starting; whether it began is not known"
+    else:
+        record["reason"] = "executor_killed"
+        record["sentence"] = f"the executor was killed; output until {until} is complete"
+    if command is not None:
+        record["command"] = command
+    record["notes"].append("teardown commands could not run")
+    seq = _keep_results(directory)
+    streams = {stream: _digest(directory, name) for stream, name in rundir.STREAM_FILES.items()}
+    write_record(directory, record, started_at=started.get("at"), seq=seq, streams=streams)
+
+
+def end_unstarted(directory: RunDirectory, status: str, reason: str, sentence: str) -> None:
+    """Write the exit record of a run that never began and never will; the caller holds its lock. Raises OSError."""
+    record = {"format": rundir.FORMAT, "status": status, "reason": reason, "sentence": sentence, "notes": []}
+    write_record(directory, record, started_at=None, seq=0, streams={})
+
+
+def write_record(
+    directory: RunDirectory,
+    record: dict[str, Any],
+    *,
+    started_at: float | None,
+    seq: int,
+    streams: dict[int, tuple[int, str]],
+) -> None:
+    """Complete a record with its streams, which are (size, SHA-256), and make it durable. Raises OSError."""
+    empty = (0, rundir.sha256(b""))
+    kept = {0: empty, 2: empty} | {stream: found for stream, found in streams.items() if found[0] or stream != 1}
+    directory.write_exit(
+        {
+            **record,
+            "started_at": started_at,
+            "at": round(time.time(), 3),
+            "sizes": {str(stream): size for stream, (size, _) in kept.items()},
+            "sha256": {str(stream): digest for stream, (_, digest) in kept.items()},
+            "seq": seq,
+        }
+    )
+
+
+def _modified(directory: RunDirectory) -> str:
+    """When the log last grew, as text."""
+    try:
+        at = os.stat(directory.file(rundir.LOG)).st_mtime
+    except FileNotFoundError:
+        return "its start"
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def _whole_notes(directory: RunDirectory) -> list[dict[str, Any]]:
+    """The notes; a torn last line is cut from the file."""
+    raw = directory.read(rundir.NOTES) or b""
+    notes: list[dict[str, Any]] = []
+    good = 0
+    for line in raw.splitlines(keepends=True):
+        try:
+            note = json.loads(line)
+        except ValueError:
+            break
+        if type(note) is not dict or not line.endswith(b"\n"):
+            break
+        notes.append(note)
+        good += len(line)
+    if good < len(raw):
+        os.truncate(directory.file(rundir.NOTES), good)
+    return notes
+
+
+def _last_begun(notes: list[dict[str, Any]]) -> str | None:
+    """The command that began last, as ``commands[0]``; None: no command began."""
+    for note in reversed(notes):
+        if note.get("note") == "began":
+            return f"{note.get('phase')}[{note.get('index')}]"
+    return None
+
+
+def _cut_log(directory: RunDirectory, boot: object) -> None:
+    """Cut the log to what was durable when the machine went down; to nothing without a mark that can be trusted."""
+    try:
+        mark = directory.read_object(rundir.MARK) or {}
+    except Damaged:
+        mark = {}
+    offset = mark.get("offset", 0) if mark.get("boot") == boot else 0
+    try:
+        size = os.stat(directory.file(rundir.LOG)).st_size
+    except FileNotFoundError:
+        return
+    if offset <= size:
+        os.truncate(directory.file(rundir.LOG), offset)
+    # The digest is of public bytes, a receipt against a broken disk.
+    if _digest(directory, rundir.LOG)[1] != mark.get("sha256", rundir.sha256(b"")):
+        os.truncate(directory.file(rundir.LOG), 0)
+
+
+def _keep_results(directory: RunDirectory) -> int:
+    """Make the last good results durable, as far as they survived; answers their sequence number, 0 for none."""
+    try:
+        found = directory.live_results()
+        if found is None or type(strict_json(found[1], RESULTS_LIMIT)) is not dict:
+            return 0
+    except (Invalid, ValueError):
+        return 0
+    seq, value = found
+    directory.replace(rundir.LIVE, b"%d\n%b" % (seq, value))
+    if len(value) > RESULTS_INLINE:
+        directory.replace(rundir.RESULTS, value)
+    return seq
+
+
+def _digest(directory: RunDirectory, name: str) -> tuple[int, str]:
+    """(size, SHA-256) of a file, which is then durable; of nothing when it is not there."""
+    try:
+        descriptor = os.open(directory.file(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0, rundir.sha256(b"")
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        directory.disk.sync(descriptor)
+        while chunk := os.read(descriptor, 1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    finally:
+        os.close(descriptor)
+    return size, digest.hexdigest()

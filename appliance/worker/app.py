@@ -1,0 +1,166 @@
+"""The worker's composition root: builds its few parts and runs them until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+from typing import Any
+
+from appliance.clock import SystemClock
+from appliance.config import WorkerSettings, environment, read_worker_token
+from appliance.logging_setup import set_up_logging
+from appliance.model.caps import request_digest
+from appliance.wire.local_runs import Record
+from appliance.wire.worker_end import WorkerEnd
+from appliance.worker.journal import Journal
+from appliance.worker.link import Link, system_random
+from appliance.worker.link import try_connection as _try_connection
+from appliance.worker.supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+TRIM_EVERY = 60.0  # seconds
+
+
+def try_connection(url: str, token: str) -> str | None:
+    """Whether the server would take this worker now. None: it would; else what is wrong and what to do."""
+    trouble = asyncio.run(_try_connection(url, token))
+    return None if trouble is None else trouble.sentence
+
+
+def run_worker(settings: WorkerSettings, *, once: bool = False, idle_exit: float | None = None) -> int:
+    """Be a worker until SIGTERM or SIGINT. Answers the exit code.
+
+    ``once``: stop when one run is finished and stored by the master. ``idle_exit``: stop after so many seconds without
+    a run (W8). Raises ConfigurationError, and Conflict when another process uses the data directory.
+    """
+    set_up_logging(settings.log.level)
+    return asyncio.run(WorkerProcess(settings, once=once, idle_exit=idle_exit).run())
+
+
+def own_properties(settings: WorkerSettings) -> dict[str, Any]:
+    """What a worker says of itself: the machine, then the settings over it (W1)."""
+    found: dict[str, Any] = {
+        "os": platform.system().lower(),
+        "architecture": platform.machine(),
+        "hostname": platform.node(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count() or 1,
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+    return {**found, **settings.worker.properties}
+
+
+class WorkerProcess:
+    """One life of a worker: journal, supervisor, link. Also what the supervisor tells, passed on to the link."""
+
+    def __init__(self, settings: WorkerSettings, *, once: bool, idle_exit: float | None) -> None:
+        self._settings = settings
+        self._once = once
+        self._idle_exit = idle_exit
+        self._journal = Journal(settings.worker.data)
+        self._stopping = asyncio.Event()
+        self._idle_since = 0.0
+
+    async def run(self) -> int:
+        """Run until it is told to stop; executors go on (F04)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        token = read_worker_token(self._settings)
+        journal = self._journal
+        journal.open()
+        try:
+            recovered = journal.recover()
+            worker = self._settings.worker
+            self._end = WorkerEnd(journal.identity, journal.runs(), request_digest)
+            self._supervisor = Supervisor(
+                journal,
+                self,
+                environment={"ORCHESTRA_URL": worker.url, **worker.environment},
+                inherited=environment(),
+            )
+            self._link = Link(
+                url=worker.url,
+                token=token,
+                slots=worker.slots,
+                properties=own_properties(self._settings),
+                end=self._end,
+                journal=journal,
+                supervisor=self._supervisor,
+                clock=SystemClock(),
+                on_commit=self._committed,
+                random=system_random,
+            )
+            await self._supervisor.start(recovered)
+            await self._until_stopped()
+            await self._supervisor.stop()
+        finally:
+            journal.close()
+        return 0
+
+    async def _until_stopped(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle_since = loop.time()
+        tasks = [
+            loop.create_task(self._link.run(), name="link"),
+            loop.create_task(self._trim(), name="trim"),
+            loop.create_task(self._stopping.wait(), name="stopping"),
+        ]
+        if self._idle_exit is not None:
+            tasks.append(loop.create_task(self._watch_idle(self._idle_exit), name="idle"))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _trim(self) -> None:
+        """Delete what has waited for its retention, and only that (I5)."""
+        worker = self._settings.worker
+        while True:
+            for run_id in self._journal.trim(keep_seconds=worker.retention, keep_bytes=worker.retention_size):
+                self._end.removed(run_id)
+            await asyncio.sleep(TRIM_EVERY)
+
+    async def _watch_idle(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        while (left := self._idle_since + seconds - loop.time()) > 0 or self._end.runs:
+            await asyncio.sleep(max(left, 0.2))
+            if self._end.runs:
+                self._idle_since = loop.time()
+
+    def _committed(self, run_id: str) -> None:
+        self._idle_since = asyncio.get_running_loop().time()
+        if self._once:
+            _log.info("run %s is finished and stored; this worker was started for one run", run_id)
+            self._stopping.set()
+
+    # ---- what the supervisor tells
+
+    def started(self, run_id: str, at: float) -> None:
+        """See ``Watcher.started``."""
+        self._end.started(run_id, at)
+        self._link.wake()
+
+    def grew(self, run_id: str, sizes: dict[int, int]) -> None:
+        """See ``Watcher.grew``."""
+        self._end.grew(run_id, sizes)
+        self._link.wake()
+
+    def results(self, run_id: str, seq: int, value: bytes) -> None:
+        """See ``Watcher.results``."""
+        self._end.results(run_id, seq, value)
+        self._link.wake()
+
+    def exited(self, run_id: str, sizes: dict[int, int], record: Record) -> None:
+        """See ``Watcher.exited``."""
+        self._end.exited(run_id, sizes, record)
+        self._link.exited(run_id)
+        self._link.wake()

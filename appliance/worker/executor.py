@@ -1,0 +1,388 @@
+"""One run, in a process of its own that needs nobody: it starts the commands, keeps the log, writes the exit record.
+
+It outlives the worker and the starter that forked it (X5, F03). The order of what it makes durable is the safety of the
+whole: ``started.json`` before the gate opens, so that a run without it was never executed; the log before
+``exit.json``, so that a record never speaks of bytes that are lost (reliability.md 5.4, 5.6, 5.7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import time
+import traceback
+from typing import Any
+
+from appliance.model.templates import TemplateError, expand_command
+from appliance.worker import command as commands
+from appliance.worker import environment, memory, processes, rundir
+from appliance.worker.notes import NO_SPACE, Notes
+from appliance.worker.output import Output
+from appliance.worker.poke import Poke
+from appliance.worker.results_file import BadResults
+from appliance.worker.rundir import RunDirectory
+from appliance.worker.saved_results import SavedResults
+from appliance.worker.tree import Tree
+from appliance.worker.verdict import COMMANDS, SETUP, TEARDOWN, Ending, Verdict
+from appliance.worker.watch import Limit, Watch
+
+_SHOWN = 500  # characters of a command in the notes
+_EXIT_TRIES = 60  # seconds in which a full disk may give way for the exit record
+
+
+def execute(launch: dict[str, Any], umask: int) -> None:
+    """The whole life of an executor; called in the main thread of a fresh fork, which must ``_exit`` after it.
+
+    ``launch``: ``run``, ``directory`` (absolute), ``secrets`` (path), ``base`` and ``environment``, as the supervisor
+    says them. ``umask``: for the commands. Does nothing when the run has begun before, or has another executor (I2).
+    """
+    gc.disable()  # nothing here makes cycles worth the pages that a collection would touch
+    os.setsid()
+    os.umask(0o077)
+    os.chdir(launch["directory"])
+    directory = RunDirectory(".")
+    asked: list[bool] = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    tree = Tree()
+    lock = _take(directory, launch["directory"])
+    if lock is None:
+        return
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()} {processes.start_time(os.getpid())}\n".encode(), 0)
+    executor = Executor(launch, directory, tree, asked, umask)
+    try:
+        executor.run()
+    except Exception as error:  # a bug of ours: the run must end, and say so
+        directory.replace(rundir.ERRORS, traceback.format_exc().encode(), is_durable=False)
+        tree.kill(10.0)
+        executor.verdict.fail("errored", "internal_error", f"the executor failed: {type(error).__name__}: {error}")
+        executor.record()
+    executor.poke.now()
+
+
+def _take(directory: RunDirectory, path: str) -> int | None:
+    """The run's lock, if the run is still there and was never begun. Who only looks holds it for an instant."""
+    for _ in range(20):
+        try:
+            lock = directory.lock()
+        except FileNotFoundError:
+            return None
+        if lock is not None:
+            break
+        time.sleep(0.005)
+    else:
+        return None
+    try:
+        is_same = os.path.samestat(os.stat(path), os.stat("."))  # not moved to the trash meanwhile
+    except FileNotFoundError:
+        is_same = False
+    if is_same and not directory.has(rundir.STARTED) and not directory.has(rundir.EXIT):
+        return lock
+    os.close(lock)
+    return None
+
+
+class Executor:
+    """The state of one run under way."""
+
+    def __init__(
+        self, launch: dict[str, Any], directory: RunDirectory, tree: Tree, asked: list[bool], umask: int
+    ) -> None:
+        stored = directory.read_object(rundir.REQUEST)
+        assert stored is not None, "a run without a request is never launched"
+        self.request: dict[str, Any] = json.loads(stored["request"])
+        self.verdict = Verdict()
+        self._launch, self._directory, self._tree, self._asked, self._umask = launch, directory, tree, asked, umask
+        self._path: str = launch["directory"]
+        self._boot_id = processes.boot_id()
+        self._started_at: float | None = None
+        self._deadline = float("inf")
+        self._context = environment.names(self.request, self._path, launch["environment"])
+        self._context["results"] = {}
+        self._results = SavedResults(directory)
+        self.poke = Poke(self.request["run"])
+        self._is_abort_spent = False
+        self._notes: Notes | None = None
+        self._output: Output | None = None
+
+    def run(self) -> None:
+        """Setup, commands, teardown, record."""
+        try:
+            self._prepare()
+            self._run_phases()
+            self._flush()
+        except OSError as error:
+            # The disk is broken (F18), or full before anything began: nothing more is trusted to it.
+            self._tree.kill(10.0)
+            if error.errno in NO_SPACE:
+                self.verdict.fail("errored", "disk_full", f"the disk of the worker is full: {error}")
+            else:
+                self.verdict.fail("errored", "internal_error", f"storage error on the worker: {error}")
+        self.record()
+
+    def _prepare(self) -> None:
+        for folder in (rundir.WORKSPACE, rundir.JOB, rundir.ARTIFACTS, rundir.TEMPORARY):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._directory.reserve_exit()
+        self._notes = Notes(rundir.NOTES, self._directory.disk)
+        self._output = Output(self._directory, self.request["log_limit"], self._boot_id, self._notes.add)
+        secrets = self._read_secrets()
+        self._environment = environment.compose(
+            self.request,
+            self._path,
+            base=self._launch["base"],
+            environment=self._launch["environment"],
+            secrets=secrets,
+        )
+        if self.request["timeout"] is not None:
+            self._deadline = time.monotonic() + self.request["timeout"]
+
+    def _read_secrets(self) -> dict[str, str]:
+        path = self._launch["secrets"]
+        if path is None:
+            return {}
+        with open(path, "rb") as file:
+            secrets: dict[str, str] = json.load(file)
+        return secrets
+
+    # ---- phases
+
+    def _run_phases(self) -> None:
+        definition = self.request["definition"]
+        self._run_phase(SETUP, definition[SETUP], self._run_limits())
+        self._run_phase(COMMANDS, definition[COMMANDS], self._run_limits())
+        if self.verdict.status == "aborted" and self._started_at is None:
+            return  # nothing was begun, so there is nothing to tear down
+        self._is_abort_spent = self._abort_grace() is not None  # what came before does not end the teardown
+        seconds = self.request["teardown_timeout"]
+        until = Limit(time.monotonic() + seconds, f"teardown took longer than its limit of {_shown(seconds)}")
+        self._run_phase(TEARDOWN, definition[TEARDOWN], [until])
+
+    def _run_limits(self) -> list[Limit]:
+        if (seconds := self.request["timeout"]) is None:
+            return []
+        return [Limit(self._deadline, f"longer than {_shown(seconds)}, the limit of the run")]
+
+    def _run_phase(self, phase: str, definitions: list[Any], limits: list[Limit]) -> None:
+        for index, definition in enumerate(definitions):
+            name = f"{phase}[{index}]"
+            label = definition.get("name") if isinstance(definition, dict) else None
+            if phase != TEARDOWN and self.verdict.is_good and self._abort_grace() is not None:
+                self.verdict.abort(f"aborted before {name} began")
+            if phase != TEARDOWN and not self.verdict.is_good:
+                self._note("skipped", phase=phase, index=index, name=label)
+                continue
+            ending = self._run_command(phase, index, definition, label, limits)
+            self.verdict.add(phase, f"{name} ({label})" if label else name, ending)
+
+    def _run_command(self, phase: str, index: int, definition: Any, label: str | None, limits: list[Limit]) -> Ending:
+        assert self._output is not None
+        began = time.monotonic()
+        offset = self._output.size
+        own = definition if isinstance(definition, dict) else {"run": definition}
+        try:
+            arguments = self._arguments(own["run"])
+        except TemplateError as error:
+            ending = Ending(error=str(error), reason="format_error")
+            self._note("began", phase=phase, index=index, name=label, offset=offset, command=_text(own["run"]))
+            self._note("ended", phase=phase, index=index, offset=offset, seconds=0.0, error=str(error))
+            return ending
+        if own.get("timeout") is not None:
+            limits = [*limits, Limit(began + own["timeout"], f"longer than {_shown(own['timeout'])}, its limit")]
+        killed_before = memory.oom_kills()
+        try:
+            child = commands.fork(arguments, self._environment, rundir.WORKSPACE, self._umask)
+        except OSError as error:
+            why = f"the system gave no process: {error.strerror}"
+            self._note("ended", phase=phase, index=index, offset=offset, seconds=0.0, error=why)
+            return Ending(error=why, reason="start_failed")
+        self._mark_started(child.pid)
+        shown = _text(own["run"] if isinstance(own["run"], str) else arguments)
+        self._note("began", phase=phase, index=index, name=label, offset=offset, pid=child.pid, command=shown)
+        watch = Watch(
+            child,
+            self._tree,
+            self._output,
+            limits,
+            abort_grace=self._abort_grace,
+            grace=self.request["grace"],
+            tick=self._tick,
+            grew=self.poke.grew,
+        )
+        status = watch.run(self._remove_secrets)
+        ending = self._ending(watch, status, arguments[0], killed_before)
+        self._after_command(watch)
+        self._note_ended(phase, index, ending, time.monotonic() - began)
+        return ending
+
+    def _arguments(self, run: str | list[str]) -> list[str]:
+        """A string is for the shell and never expanded; an argument list is, just before it runs (section 6)."""
+        return ["/bin/sh", "-c", run] if isinstance(run, str) else expand_command(run, self._context)
+
+    def _ending(self, watch: Watch, status: int, program: str, killed_before: int) -> Ending:
+        if watch.refusal is not None:
+            path = self._environment.get("PATH", environment.PATH)
+            why = commands.explain(*watch.refusal, program, rundir.WORKSPACE, path)
+            return Ending(error=why, reason="start_failed", ended_by=watch.ended_by, survivors=watch.survivors)
+        code = os.waitstatus_to_exitcode(status)
+        out_of_memory = code == -signal.SIGKILL and watch.ended_by is None and memory.oom_kills() > killed_before
+        limit = watch.limit
+        if watch.ended_by == "abort" and watch.was_killed:
+            limit = "; killed when the grace was over"
+        return Ending(
+            code=code if code >= 0 else None,
+            signal=_signal_name(-code) if code < 0 else None,
+            ended_by=watch.ended_by,
+            limit=limit,
+            is_out_of_memory=out_of_memory,
+            memory_limit=_memory_limit() if out_of_memory else "",
+            survivors=watch.survivors,
+        )
+
+    def _after_command(self, watch: Watch) -> None:
+        if watch.background and watch.ended_by is None:
+            self._note("background", count=watch.background)
+            are = "process was" if watch.background == 1 else "processes were"
+            self.verdict.notes.append(f"{watch.background} background {are} ended")
+        try:
+            self._look_at_results()
+        except BadResults as bad:
+            self._results.noted(bad)
+            self._note("results_invalid", reason=str(bad), text=bad.text)
+            self.verdict.notes.append(f"results invalid: {bad}")
+
+    def _note_ended(self, phase: str, index: int, ending: Ending, seconds: float) -> None:
+        assert self._output is not None
+        how: dict[str, Any] = {}
+        if ending.error is not None:
+            how["error"] = ending.error
+        elif ending.signal is not None:
+            how["signal"] = ending.signal
+        else:
+            how["code"] = ending.code
+        if ending.ended_by:
+            how["ended_by"] = ending.ended_by
+        self._note("ended", phase=phase, index=index, offset=self._output.size, seconds=round(seconds, 3), **how)
+
+    # ---- facts and intents
+
+    def _mark_started(self, child: int) -> None:
+        """Durable before the gate opens: from here on the run is never launched again."""
+        if self._started_at is not None:
+            return
+        self._started_at = round(time.time(), 3)
+        started = {
+            "format": rundir.FORMAT,
+            "executor": os.getpid(),
+            "executor_start": processes.start_time(os.getpid()),
+            "child": child,
+            "boot": self._boot_id,
+            "at": self._started_at,
+        }
+        self._directory.replace_object(rundir.STARTED, started)
+        self.poke.now()
+
+    def _abort_grace(self) -> float | None:
+        """The grace of an abort that was asked and not yet served: by signal, or before the start by file."""
+        if self._is_abort_spent or not (self._asked or self._started_at is None):
+            return None
+        try:
+            intent = self._directory.read_object(rundir.ABORT)
+        except rundir.Damaged:
+            intent = {}  # the intent counts, whatever is left of its words
+        if intent is None:
+            self._asked.clear()  # a signal of somebody else; what aborts a run is the intent (4.4)
+            return None
+        return float(intent.get("grace", self.request["grace"]))
+
+    def _remove_secrets(self) -> None:
+        if (path := self._launch["secrets"]) is not None:
+            self._launch["secrets"] = None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _tick(self) -> None:
+        if self._directory.has(rundir.ABORT):
+            self._asked.append(True)
+        with contextlib.suppress(BadResults):  # it may be half written; the end of the command is when it counts
+            self._look_at_results()
+        assert self._notes is not None
+        self._notes.flush()
+
+    def _look_at_results(self) -> None:
+        if self._results.look():
+            self._context["results"] = self._results.value
+            self.poke.now()
+
+    def _note(self, note: str, **fields: Any) -> None:
+        assert self._notes is not None
+        self._notes.add(note, **fields)
+        self.poke.grew()
+
+    # ---- the end
+
+    def _flush(self) -> None:
+        assert self._output is not None and self._notes is not None
+        self._output.finish()
+        self.verdict.notes += self._output.remarks
+        if not self._results.keep():
+            self.verdict.notes.append("results lost: the disk of the worker is full")
+        if not self._notes.flush():
+            self.verdict.notes.append("some notes were lost: the disk of the worker is full")
+
+    def record(self) -> None:
+        """Write the exit record; from here on it is the truth (F42). A full disk gets a minute to give way."""
+        if self._directory.has(rundir.EXIT):
+            return
+        self._remove_secrets()
+        verdict = self.verdict
+        streams = {"0": (0, rundir.sha256(b"")), "2": (0, rundir.sha256(b""))}
+        if self._output is not None and self._notes is not None:
+            streams = {"0": (self._output.size, self._output.digest()), "2": (self._notes.size, self._notes.digest())}
+        if self._results.large is not None:
+            streams["1"] = (len(self._results.large), rundir.sha256(self._results.large))
+        record = {
+            "format": rundir.FORMAT,
+            "status": verdict.status,
+            "reason": verdict.reason,
+            "sentence": verdict.sentence,
+            **verdict.exit,
+            "started_at": self._started_at,
+            "at": round(time.time(), 3),
+            "sizes": {stream: size for stream, (size, _) in streams.items()},
+            "sha256": {stream: digest for stream, (_, digest) in streams.items()},
+            "seq": self._results.seq,
+            "notes": verdict.notes,
+        }
+        for _ in range(_EXIT_TRIES):
+            try:
+                self._directory.write_exit(record)
+                return
+            except OSError as error:
+                record.update(status="errored", reason="disk_full", sentence=f"the exit record failed: {error}")
+                time.sleep(1.0)
+
+
+def _text(run: str | list[str]) -> str:
+    return (run if isinstance(run, str) else " ".join(run))[:_SHOWN]
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:g} s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _memory_limit() -> str:
+    limit = memory.limit()
+    return "" if limit is None else f" (limit {limit / (1 << 30):.2g} GiB)"

@@ -1,0 +1,378 @@
+"""The worker's memory on disk: who it is, which runs it holds, and what became of them (reliability.md 5.1, 5.4).
+
+    <directory>/identity.json   cluster, journal id, last (epoch, incarnation)
+    <directory>/lock            flock of the one worker process that uses the journal
+    <directory>/poke            datagram socket on which executors say "look at my run"
+    <directory>/runs/<run id>/  see rundir.py
+    <directory>/runtime/        secrets of runs that wait for their start, unless a tmpfs is given
+    <directory>/trash/          what is being deleted
+
+Everything here blocks on the disk for a millisecond or so (an fsync each); methods that say "durable" have fsynced file
+and directory when they return. One thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets as randomness
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.model.errors import ApplianceError, Conflict, Full, Invalid, Unavailable
+from appliance.wire.local_runs import Identity, LocalRun, Record
+from appliance.worker import afterlife, held, processes, rundir
+from appliance.worker.disk import Disk
+from appliance.worker.notes import NO_SPACE
+from appliance.worker.request import read_request
+from appliance.worker.rundir import Damaged, RunDirectory
+from appliance.worker.trash import Trash
+
+_log = logging.getLogger(__name__)
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What ``Journal.recover`` found: run ids, each in exactly one list, acked runs in none.
+
+    ``running``: an executor lives, adopt it (F03). ``waiting``: accepted, never executed, safe to launch (5.6).
+    ``ended``: the exit record is there, just now written for those whose executor died (F05, F07).
+    """
+
+    running: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+
+
+class Journal:
+    """The worker's data directory. ``open`` first, ``close`` last."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        runtime: Path | None = None,
+        boot_id: str | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        """``runtime``: directory for the secrets of runs, best on tmpfs (S-51); default ``<directory>/runtime``.
+
+        ``boot_id``: of this boot of the machine; default what the kernel says.
+        """
+        self.directory = directory.absolute()
+        self.boot_id = boot_id or processes.boot_id()
+        self._runtime = runtime or self.directory / "runtime"
+        self._runs = self.directory / "runs"
+        self._disk = disk or Disk()
+        self._trash = Trash(self.directory / "trash", self._disk)
+        self._home = RunDirectory(str(self.directory), self._disk)  # identity.json is written as a run's files are
+        self._lock: int | None = None
+        self._identity: Identity | None = None
+
+    # ---- opening
+
+    @property
+    def identity(self) -> Identity:
+        """Journal id (made with the directory), cluster and the pair last synchronised with."""
+        assert self._identity is not None, "the journal is not open"
+        return self._identity
+
+    def open(self) -> None:
+        """Make or open the directory and take its lock. Raises Conflict when another worker process has it.
+
+        Raises Invalid when ``identity.json`` is damaged: then nothing is touched, a person decides.
+        """
+        for folder in (self.directory, self._runs, self.directory / "trash", self._runtime):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise Conflict(f"another worker process uses {self.directory}: stop it, or give this one its own") from None
+        self._lock = lock
+        try:
+            self._identity = self._read_identity()
+        except ApplianceError:
+            self.close()
+            raise
+
+    def _read_identity(self) -> Identity:
+        raw = self._home.read("identity.json")
+        if raw is None:
+            if any(self._runs.iterdir()):
+                raise Invalid(f"{self.directory} holds runs but no identity.json: restore it, or empty the directory")
+            identity = Identity(journal=randomness.token_hex(16))
+            self._write_identity(identity)
+            return identity
+        try:
+            return msgspec.json.decode(raw, type=Identity)
+        except msgspec.DecodeError:
+            raise Invalid(f"{self.directory}/identity.json is damaged: restore it, or empty the directory") from None
+
+    def _write_identity(self, identity: Identity) -> None:
+        self._home.replace("identity.json", msgspec.json.encode(identity))
+
+    def close(self) -> None:
+        """Give the lock back. May be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def keep(self, identity: Identity) -> None:
+        """Make the identity durable. Raises Conflict when the cluster or the journal id would change (4005)."""
+        known = self.identity
+        if identity.journal != known.journal or known.cluster not in (None, identity.cluster):
+            raise Conflict("this worker belongs to another appliance: join it anew with an empty directory")
+        if identity != known:
+            self._write_identity(identity)
+            self._identity = identity
+
+    def recover(self) -> Recovered:
+        """Look at every run once, after ``open`` and before anything else.
+
+        Writes the exit record of runs whose executor is gone: ``executor_killed``, ``start_interrupted``, or
+        ``worker_host_restarted`` after another boot (log cut to its mark, F07); ends their left-over processes;
+        deletes what is torn or in the trash. A run that cannot be read is left as it is, and logged.
+        """
+        found: dict[str, list[str]] = {"running": [], "waiting": [], "ended": []}
+        for run_id in list(self._run_ids()):
+            try:
+                state = self._recover(run_id)
+            except (Damaged, OSError) as error:
+                _log.error("run %s cannot be recovered: %s", run_id, error)
+                continue
+            if state:
+                found[state].append(run_id)
+        self.empty_trash()
+        return Recovered(**{state: tuple(run_ids) for state, run_ids in found.items()})
+
+    def _recover(self, run_id: str) -> str | None:
+        directory = self.run_directory(run_id)
+        if not directory.has(rundir.REQUEST):
+            self.forget(run_id)  # torn: it was never accepted
+            return None
+        if directory.has(rundir.ACKED):
+            return None
+        if directory.has(rundir.EXIT):
+            return "ended"
+        if directory.is_locked():
+            return "running"
+        if not directory.has(rundir.STARTED):
+            return "waiting"
+        return "ended" if self.settle(run_id) else "running"
+
+    # ---- reading
+
+    def run_directory(self, run_id: str) -> RunDirectory:
+        """The directory of a run, which may not exist. Raises Invalid for what is no run id."""
+        if not _RUN_ID.fullmatch(run_id):
+            raise Invalid(f"not the id of a run: {run_id[:40]!r}")
+        return RunDirectory(str(self._runs / run_id), self._disk)
+
+    def runs(self) -> list[LocalRun]:
+        """Every run held, as the worker's end of the protocol wants it. Committed ones have ``committed`` set."""
+        return [run for run_id in self._run_ids() if (run := self.run(run_id)) is not None]
+
+    def run(self, run_id: str) -> LocalRun | None:
+        """One run as it is on disk now, or None; also None, and logged, when it cannot be read."""
+        try:
+            return held.read_run(self.run_directory(run_id), run_id, has_secrets=self._secrets_path(run_id).exists())
+        except Damaged as error:
+            _log.error("run %s cannot be read: %s", run_id, error)
+            return None
+
+    def sizes(self, run_id: str) -> dict[int, int]:
+        """Bytes of each stream that may be told now: none before the start, the final ones after the end."""
+        return held.read_sizes(self.run_directory(run_id))
+
+    def read(self, run_id: str, stream: int, offset: int, limit: int) -> bytes:
+        """Bytes of a stream: 0 output, 1 large results, 2 notes. Empty when there are none (or no run)."""
+        name = rundir.STREAM_FILES.get(stream)
+        if name is None:
+            return b""
+        try:
+            descriptor = os.open(self.run_directory(run_id).file(name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(descriptor, limit, offset)
+        finally:
+            os.close(descriptor)
+
+    def results(self, run_id: str) -> tuple[int, bytes] | None:
+        """(seq, JSON object) last read from the run's results file, up to RESULTS_LIMIT bytes; None: none yet."""
+        return self.run_directory(run_id).live_results()
+
+    def record(self, run_id: str) -> Record | None:
+        """The exit record; None while the run has none. Raises Damaged."""
+        return held.read_record(self.run_directory(run_id))
+
+    def _run_ids(self) -> Iterator[str]:
+        return (name for name in sorted(os.listdir(self._runs)) if _RUN_ID.fullmatch(name))
+
+    # ---- taking and giving back
+
+    def accept(self, run_id: str, cap: str, request: str, secrets: Mapping[str, str]) -> None:
+        """Store an assignment durably; say ``accepted`` after it, then ``Supervisor.launch``. Idempotent.
+
+        Raises Conflict when the run is here with another request, Malformed or Invalid when the request cannot be
+        run (then answer ``declined``), Full when the disk is, Unavailable when it is broken (declined too).
+        """
+        directory = self.run_directory(run_id)
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        known = directory.read_object(rundir.REQUEST)
+        if known is not None:
+            if known["digest"] != digest:  # of a public text: it leaks nothing
+                raise Conflict("another request for the same run")
+            return
+        read_request(request, run_id)
+        stored = {
+            "format": rundir.FORMAT,
+            "run": run_id,
+            "attempt": 1,
+            "cap": cap,
+            "digest": digest,
+            "request": request,
+            "secrets": sorted(secrets),
+        }
+        try:
+            if secrets:
+                self.give_secrets(run_id, secrets)
+            os.makedirs(directory.path, mode=0o700, exist_ok=True)
+            directory.replace_object(rundir.REQUEST, stored)
+            self._disk.sync_directory(str(self._runs))
+        except OSError as error:
+            self._secrets_path(run_id).unlink(missing_ok=True)
+            shutil.rmtree(directory.path, ignore_errors=True)
+            if error.errno in NO_SPACE:
+                raise Full("the disk of the worker is full") from None
+            raise Unavailable(f"storage error on the worker: {error}") from None
+
+    def give_secrets(self, run_id: str, secrets: Mapping[str, str]) -> None:
+        """Store the secrets of a run that lost them in a reboot; then ``Supervisor.launch``. Not durable (S-51)."""
+        path = self._secrets_path(run_id)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(json.dumps(dict(secrets)).encode())
+
+    def secrets_file(self, run_id: str) -> Path | None:
+        """The file with the run's secrets, for its executor; None when it has none."""
+        path = self._secrets_path(run_id)
+        return path if path.exists() else None
+
+    def _secrets_path(self, run_id: str) -> Path:
+        return self._runtime / f"{run_id}.secrets"
+
+    def intend_abort(self, run_id: str, grace: float) -> bool:
+        """Make the intent to abort durable. False: it is there already, or the run has ended or is not here."""
+        directory = self.run_directory(run_id)
+        if not directory.has(rundir.REQUEST) or directory.has(rundir.EXIT) or directory.has(rundir.ABORT):
+            return False
+        directory.replace_object(rundir.ABORT, {"grace": grace, "at": round(time.time(), 3)})
+        return True
+
+    def settle(self, run_id: str) -> bool:
+        """End a run that was started and whose executor is gone; False when the executor lives after all.
+
+        Its left-over processes are ended first. Reads the whole log: best called in a thread. Raises OSError.
+        """
+
+        def bury(directory: RunDirectory) -> None:
+            processes.kill_carrying(run_id)
+            afterlife.bury(directory, self.boot_id)
+
+        return self._end(run_id, bury)
+
+    def end_unstarted(self, run_id: str, status: str, reason: str, sentence: str) -> bool:
+        """End a run that was accepted and never began; False when an executor has it. Raises OSError."""
+        return self._end(run_id, lambda directory: afterlife.end_unstarted(directory, status, reason, sentence))
+
+    def _end(self, run_id: str, write: Callable[[RunDirectory], None]) -> bool:
+        """Write an exit record in the place of the executor, holding its lock so that none can begin meanwhile."""
+        directory = self.run_directory(run_id)
+        lock = directory.lock()
+        if lock is None:
+            return False
+        try:
+            if not directory.has(rundir.EXIT):
+                write(directory)
+            self._secrets_path(run_id).unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+        return True
+
+    # ---- deleting
+
+    def commit(self, run_id: str) -> None:
+        """The master has the end durably (``committed``): note that durably. The run is kept for its retention.
+
+        Workspace and shared files are deleted now: they are no part of what the master may ask for again (X4, X9).
+        """
+        directory = self.run_directory(run_id)
+        if not directory.has(rundir.EXIT) or directory.has(rundir.ACKED):
+            return
+        directory.replace_object(rundir.ACKED, {"at": round(time.time(), 3)})
+        for name in (rundir.WORKSPACE, rundir.JOB):
+            self._trash.take(directory.file(name))
+
+    def forget(self, run_id: str) -> bool:
+        """Delete the run durably. True when it is gone (or was never here); False while its executor lives.
+
+        After False: ``Supervisor.abort`` it, and forget it again when it has exited.
+        """
+        directory = self.run_directory(run_id)
+        if not os.path.isdir(directory.path):
+            return True
+        lock = directory.lock()
+        if lock is None:
+            return False
+        try:
+            self._trash.take(directory.path)
+            self._disk.sync_directory(str(self._runs))
+            self._trash.sync()
+            self._secrets_path(run_id).unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+        return True
+
+    def trim(self, *, keep_seconds: float = 86_400.0, keep_bytes: int = 2 << 30) -> list[str]:
+        """Delete committed runs that are older, or oldest first beyond the bytes (I5, X4); answers their ids."""
+        acked: list[tuple[float, str, int]] = []
+        for run_id in self._run_ids():
+            directory = self.run_directory(run_id)
+            with contextlib.suppress(Damaged):
+                note: dict[str, Any] | None = directory.read_object(rundir.ACKED)
+                if note is not None:
+                    acked.append((note["at"], run_id, sum(directory.sizes().values())))
+        deleted = []
+        kept = 0
+        for at, run_id, size in sorted(acked, reverse=True):
+            kept += size
+            if (at < time.time() - keep_seconds or kept > keep_bytes) and self.forget(run_id):
+                deleted.append(run_id)
+        return deleted
+
+    def empty_trash(self) -> None:
+        """Delete what was thrown away. May take long: best called in a thread. Safe beside everything else."""
+        self._trash.empty()
+
+    @property
+    def has_trash(self) -> bool:
+        """Whether ``empty_trash`` has something to do."""
+        return len(self._trash) > 0
+
+    def free_bytes(self) -> int:
+        """Free space of the journal's file system, for the beat and for declining work (F17)."""
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize

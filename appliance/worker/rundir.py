@@ -1,0 +1,191 @@
+"""The directory of one run: its file names, and who makes what durable when (reliability.md 5.4).
+
+    request.json   what was assigned, with cap and digest; no secrets      journal, durable before ``accepted``
+    lock           held by the executor as long as it lives (flock), says "pid start-time"
+    abort          the intent, {"grace", "at"}                             journal, durable before the signal
+    started.json   executor, child, boot id, time                          executor, durable before the gate opens
+    log            stream 0, raw bytes; tail: what the cap holds back      executor, every 5 s or 1 MiB, and at the end
+    mark           durable size of the log and its SHA-256, boot id        executor, after each of these syncs
+    notes          stream 2, see notes.py                                  executor, each line
+    live           sequence number, newline, the last good results         executor, not durable
+    results        stream 1: the last results, if they are large           executor, with the exit record
+    exit.json      the exit record; space allocated in advance             executor, or journal for a dead one
+    acked          the master has the end                                  journal, durable
+    errors         traceback of an executor that failed; for us
+    workspace/     where commands run
+    job/           results.json, artifacts/, tmp/: what we share with the commands
+
+Standard library only, and little of it: every executor carries this module.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from typing import Any
+
+from appliance.worker.disk import Disk
+
+FORMAT = 1
+
+REQUEST, LOCK, ABORT, STARTED = "request.json", "lock", "abort", "started.json"
+LOG, TAIL, MARK, NOTES, LIVE, RESULTS = "log", "tail", "mark", "notes", "live", "results"
+EXIT, EXIT_SPACE, ACKED, ERRORS = "exit.json", "exit.json.tmp", "acked", "errors"
+WORKSPACE, JOB = "workspace", "job"
+RESULTS_FILE, ARTIFACTS, TEMPORARY = "job/results.json", "job/artifacts", "job/tmp"
+
+STREAM_FILES = {0: LOG, 1: RESULTS, 2: NOTES}
+EXIT_LIMIT = 4096  # bytes of an exit record
+
+
+class Damaged(Exception):
+    """A file of ours that should be JSON is not. Says which."""
+
+
+class RunDirectory:
+    """One run on this worker. ``path`` may be relative: the executor works from inside, with ``"."``."""
+
+    def __init__(self, path: str, disk: Disk | None = None) -> None:
+        self.path = path
+        self.disk = disk or Disk()
+
+    def file(self, name: str) -> str:
+        """The path of one of the files above."""
+        return f"{self.path}/{name}"
+
+    def has(self, name: str) -> bool:
+        """Whether the file exists."""
+        return os.path.lexists(self.file(name))
+
+    def read(self, name: str) -> bytes | None:
+        """The whole of a small file of ours; None when it does not exist."""
+        try:
+            with open(self.file(name), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_object(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in one of our files; None when it does not exist. Raises Damaged."""
+        raw = self.read(name)
+        if raw is None:
+            return None
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            value = None
+        if type(value) is not dict:
+            raise Damaged(f"{self.file(name)} is damaged")
+        return value
+
+    def replace(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
+        """Put ``content`` in the place of the file, at once or not at all. Raises OSError."""
+        temporary = self.file(name + ".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            self.disk.write_whole(descriptor, content)
+            if is_durable:
+                self.disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.disk.rename(temporary, self.file(name))
+        if is_durable:
+            self.disk.sync_directory(self.path)
+
+    def replace_object(self, name: str, value: dict[str, Any], *, is_durable: bool = True) -> None:
+        """As ``replace``, with the JSON of ``value``."""
+        self.replace(name, json.dumps(value, separators=(",", ":")).encode(), is_durable=is_durable)
+
+    # ---- the lock: liveness without pids
+
+    def lock(self) -> int | None:
+        """Take the lock; answers its descriptor, or None while another has it. Raises FileNotFoundError."""
+        descriptor = os.open(self.file(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return None
+            raise
+        return descriptor
+
+    def is_locked(self) -> bool:
+        """Whether somebody holds the lock: an executor lives."""
+        try:
+            descriptor = os.open(self.file(LOCK), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return True
+            raise
+        finally:
+            os.close(descriptor)
+        return False
+
+    def executor(self) -> tuple[int, int] | None:
+        """(pid, start time in ticks) that the last executor wrote; it is alive only while the lock is held."""
+        words = (self.read(LOCK) or b"").split()
+        return (int(words[0]), int(words[1])) if len(words) == 2 else None
+
+    # ---- streams
+
+    def sizes(self) -> dict[int, int]:
+        """Bytes of each stream that is there."""
+        found = {}
+        for stream, name in STREAM_FILES.items():
+            try:
+                found[stream] = os.stat(self.file(name)).st_size
+            except FileNotFoundError:
+                continue
+        return found
+
+    def live_results(self) -> tuple[int, bytes] | None:
+        """(sequence number, JSON object) of the last good results; None while there are none."""
+        seq, newline, value = (self.read(LIVE) or b"").partition(b"\n")
+        return (int(seq), value) if newline else None
+
+    # ---- the exit record
+
+    def reserve_exit(self) -> None:
+        """Allocate the space of the exit record, so that it can be written on a full disk (F17). Raises OSError."""
+        descriptor = os.open(self.file(EXIT_SPACE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, EXIT_LIMIT)
+        finally:
+            os.close(descriptor)
+
+    def write_exit(self, record: dict[str, Any]) -> None:
+        """The end of the run, durable. Notes and the sentence are cut until it fits its space. Raises OSError."""
+        content = _fitting(record)
+        descriptor = os.open(self.file(EXIT_SPACE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.disk.write_whole(descriptor, content)
+            os.ftruncate(descriptor, len(content))
+            self.disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.disk.rename(self.file(EXIT_SPACE), self.file(EXIT))
+        self.disk.sync_directory(self.path)
+
+
+def _fitting(record: dict[str, Any]) -> bytes:
+    """The record's JSON in at most EXIT_LIMIT bytes: long texts are cut, then late notes left out."""
+    record = {**record, "sentence": record["sentence"][:500], "notes": [note[:300] for note in record["notes"][:20]]}
+    while len(content := json.dumps(record, separators=(",", ":")).encode()) > EXIT_LIMIT:
+        if record["notes"]:
+            record["notes"] = record["notes"][:-1]
+        else:
+            record["sentence"] = record["sentence"][: len(record["sentence"]) // 2]
+    return content
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 (hex)."""
+    return hashlib.sha256(content).hexdigest()

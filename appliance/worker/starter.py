@@ -1,0 +1,60 @@
+"""The starter: a small, prepared, single-threaded process that forks an executor per line (5.7, M14).
+
+Forking from here costs a few milliseconds and one or two megabytes; from the worker, with its threads and sockets, it
+would be slow and unsafe. Executors outlive it. It ends when its input does.
+
+    in    one JSON object per line: run, directory, secrets, base, environment (see executor.execute)
+    out   "ready", then per line "forked RUN PID" or "failed RUN why"
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+from typing import Any
+
+from appliance.worker.executor import execute
+
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from appliance.worker.starter import main; main()"
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the executors
+    umask = os.umask(0o077)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    _say("ready")
+    waiting = b""
+    while part := os.read(0, 65_536):
+        *lines, waiting = (waiting + part).split(b"\n")
+        for line in lines:
+            _fork(json.loads(line), umask)
+
+
+def _fork(launch: dict[str, Any], umask: int) -> None:
+    try:
+        pid = os.fork()
+    except OSError as error:
+        _say(f"failed {launch['run']} {error.strerror}")
+        return
+    if pid == 0:
+        try:
+            null = os.open("/dev/null", os.O_RDWR)
+            for descriptor in (0, 1):
+                os.dup2(null, descriptor)
+            os.close(null)
+            execute(launch, umask)
+        finally:
+            os._exit(0)
+    _say(f"forked {launch['run']} {pid}")
+
+
+def _say(text: str) -> None:
+    os.write(1, text.encode() + b"\n")

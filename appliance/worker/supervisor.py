@@ -1,0 +1,336 @@
+"""The worker's view of its executors: launch, watch, abort. Runs on the worker's event loop; never holds a run up.
+
+An executor needs nothing of this once it is launched: it goes on when the worker dies, and the next worker's
+supervisor adopts it (F03). What is told here is read from the run directories; datagrams and pidfds only say when to
+look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from appliance.wire import RESULTS_INLINE
+from appliance.wire.local_runs import Record
+from appliance.worker import processes, rundir
+from appliance.worker.environment import inherited as of_commands
+from appliance.worker.journal import Journal, Recovered
+from appliance.worker.launching import Starter
+from appliance.worker.poke import SOCKET
+from appliance.worker.rundir import Damaged, RunDirectory
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_EVERY = 1.0  # seconds; what a lost datagram costs at most
+_LAUNCHES = 5  # executors tried for a run that never began, before it ends ``start_failed``
+_LAUNCH_WITHIN = 10.0  # seconds in which a launched executor must show itself
+
+
+class Watcher(Protocol):
+    """Who wants to know. Called on the event loop, in this order per run, and again after a restart of the worker.
+
+    Must not block. ``sizes`` maps a stream to its bytes on disk, and only ever grows.
+    """
+
+    def started(self, run_id: str, at: float) -> None:
+        """The first command began at ``at`` (seconds since 1970)."""
+
+    def grew(self, run_id: str, sizes: dict[int, int]) -> None:
+        """Streams have these sizes now."""
+
+    def results(self, run_id: str, seq: int, value: bytes) -> None:
+        """New results while running, a JSON object of at most RESULTS_INLINE bytes (larger ones: only at the end)."""
+
+    def exited(self, run_id: str, sizes: dict[int, int], record: Record) -> None:
+        """The exit record is durable. Exactly once per run and supervisor; nothing follows."""
+
+
+class _Live:
+    """A run that was launched and has not ended, and how much of it was told."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.pidfd: int | None = None
+        self.launches = 0
+        self.launched_at = 0.0  # loop time
+        self.is_settling = False
+        self.is_started = False
+        self.sizes: dict[int, int] = {}
+        self.results_file: tuple[int, int] | None = None  # inode and time of what was told
+
+
+class Supervisor:
+    """Owns the starter process and watches every live run of a journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        watcher: Watcher,
+        *,
+        environment: Mapping[str, str] | None = None,
+        inherited: Mapping[str, str] | None = None,
+    ) -> None:
+        """``environment``: of the worker's settings; commands see it, and ``{environment[...]}`` names it.
+
+        ``inherited``: what commands get from the worker's own environment (PATH, HOME ...); give the whole, only the
+        names of ``environment.INHERITED`` are used. ``watcher``: a WorkerEnd fits, if it wakes the sender.
+        """
+        self._journal = journal
+        self._watcher = watcher
+        self._environment = dict(environment or {})
+        self._base = of_commands(inherited or {})
+        self._starter = Starter(ready=self._relaunch, forked=self._forked, failed=self._failed)
+        self._live: dict[str, _Live] = {}
+        self._socket: socket.socket | None = None
+        self._sweep: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[None]] = set()  # settling runs, emptying the trash
+
+    async def start(self, recovered: Recovered) -> None:
+        """Start the starter process, adopt ``running`` and launch ``waiting`` runs that lack no secrets."""
+        self._socket = _bind(self._journal)
+        asyncio.get_running_loop().add_reader(self._socket, self._poked)
+        for run_id in recovered.running:
+            self._adopt(run_id, self._add(run_id))
+        for run_id in recovered.waiting:
+            run = self._journal.run(run_id)
+            if run is not None and not run.needs_secrets:
+                self.launch(run_id)
+        self._sweep = asyncio.create_task(self._sweep_for_ever(), name="sweep")
+        await self._starter.start()
+
+    async def stop(self) -> None:
+        """Stop watching and end the starter process. No executor notices (F04)."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.gather(self._sweep, return_exceptions=True)
+        await self._starter.stop()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        for live in self._live.values():
+            self._unwatch(live)
+        self._live.clear()
+        if self._socket is not None:
+            loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    @property
+    def live(self) -> frozenset[str]:
+        """Runs that are launched and have not exited: the slots in use."""
+        return frozenset(self._live)
+
+    @property
+    def starter_pid(self) -> int | None:
+        """Of the starter process, while one is up."""
+        return self._starter.pid
+
+    def launch(self, run_id: str) -> None:
+        """Start an executor for an accepted run. Safe to repeat: a run is never executed twice (I2)."""
+        if run_id not in self._live and not self._journal.run_directory(run_id).has(rundir.EXIT):
+            self._ask_for_executor(run_id, self._add(run_id))
+
+    def abort(self, run_id: str, grace: float) -> None:
+        """Make the intent durable, then end the run (F27). Repeated, or after its end: no effect. Raises OSError."""
+        if not self._journal.intend_abort(run_id, grace):
+            return
+        if run_id in self._live:
+            self._signal(run_id)  # without an executor yet: it looks for the intent before it begins
+        elif self._journal.end_unstarted(run_id, "aborted", "requested", "aborted before its first command began"):
+            self._tell_end(run_id, self._add(run_id))
+
+    def _signal(self, run_id: str) -> None:
+        live = self._live[run_id]
+        if live.pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(live.pidfd, signal.SIGTERM)
+
+    # ---- executors come
+
+    def _add(self, run_id: str) -> _Live:
+        live = self._live[run_id] = _Live(self._journal.run_directory(run_id))
+        return live
+
+    def _ask_for_executor(self, run_id: str, live: _Live) -> None:
+        secrets = self._journal.secrets_file(run_id)
+        launch: dict[str, Any] = {
+            "run": run_id,
+            "directory": live.directory.path,
+            "secrets": None if secrets is None else str(secrets),
+            "base": self._base,
+            "environment": self._environment,
+        }
+        if self._starter.request(launch):
+            live.launches += 1
+            live.launched_at = asyncio.get_running_loop().time()
+
+    def _relaunch(self) -> None:
+        """A new starter is up: what the old one was asked, and did not do, is asked again."""
+        for run_id, live in list(self._live.items()):
+            if live.pidfd is None and not live.is_started and not live.directory.is_locked():
+                self._ask_for_executor(run_id, live)
+
+    def _forked(self, run_id: str, pid: int) -> None:
+        live = self._live.get(run_id)
+        if live is not None and live.pidfd is None:
+            self._watch(run_id, live, pid)
+
+    def _failed(self, run_id: str, why: str) -> None:
+        if run_id in self._live:
+            _log.error("no executor could be forked for run %s: %s", run_id, why)
+            self._live[run_id].launched_at = 0.0  # the sweep tries again
+
+    def _adopt(self, run_id: str, live: _Live) -> None:
+        """Watch an executor that somebody else launched. Its pid is what it wrote into the lock it holds."""
+        found = live.directory.executor()
+        if found is not None and processes.start_time(found[0]) == found[1]:
+            self._watch(run_id, live, found[0])
+            if live.directory.has(rundir.ABORT):
+                self._signal(run_id)  # the worker may have died between the intent and the signal
+
+    def _watch(self, run_id: str, live: _Live, pid: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            live.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            loop.call_soon(self._look, run_id)  # it is over already
+            return
+        loop.add_reader(live.pidfd, self._gone, run_id)
+
+    def _unwatch(self, live: _Live) -> None:
+        if live.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(live.pidfd)
+            os.close(live.pidfd)
+            live.pidfd = None
+
+    # ---- what they do
+
+    def _poked(self) -> None:
+        assert self._socket is not None
+        run_ids = set()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(256):
+                run_ids.add(self._socket.recv(64).decode("ascii", "replace"))
+        for run_id in run_ids & self._live.keys():
+            self._look(run_id)
+
+    def _look(self, run_id: str) -> None:
+        """Tell what is new of a run. Whatever is wrong with one run stays with it (J07)."""
+        live = self._live.get(run_id)
+        if live is None or live.is_settling:
+            return
+        try:
+            if live.directory.has(rundir.EXIT):
+                self._tell_end(run_id, live)
+            else:
+                self._tell_progress(run_id, live)
+        except Exception:
+            _log.exception("run %s cannot be looked at", run_id)
+
+    def _tell_progress(self, run_id: str, live: _Live) -> None:
+        if not live.is_started:
+            started = live.directory.read_object(rundir.STARTED)
+            if started is None:
+                return
+            live.is_started = True
+            self._watcher.started(run_id, started["at"])
+        sizes = {stream: size for stream, size in live.directory.sizes().items() if stream != 1}
+        if sizes != live.sizes:
+            live.sizes = sizes
+            self._watcher.grew(run_id, dict(sizes))
+        try:
+            found = os.stat(live.directory.file(rundir.LIVE))
+        except FileNotFoundError:
+            return
+        state = (found.st_ino, found.st_mtime_ns)
+        if state != live.results_file and (results := live.directory.live_results()) is not None:
+            live.results_file = state
+            if len(results[1]) <= RESULTS_INLINE:
+                self._watcher.results(run_id, *results)
+
+    def _tell_end(self, run_id: str, live: _Live) -> None:
+        self._unwatch(live)
+        record = self._journal.record(run_id)
+        sizes = self._journal.sizes(run_id)
+        assert record is not None
+        del self._live[run_id]
+        if record.started_at is not None and not live.is_started:
+            self._watcher.started(run_id, record.started_at)
+        self._watcher.exited(run_id, sizes, record)
+
+    # ---- executors go
+
+    def _gone(self, run_id: str) -> None:
+        """The pidfd is readable: the executor has ended, well or not."""
+        live = self._live[run_id]
+        self._unwatch(live)
+        self._look(run_id)
+        if run_id in self._live:
+            self._find_executor(run_id, live)
+
+    def _find_executor(self, run_id: str, live: _Live) -> None:
+        """There is no end and nobody is watched: is there another executor, an end to be written, or one to launch?"""
+        if live.is_settling or live.pidfd is not None:
+            return
+        if live.directory.is_locked():
+            self._adopt(run_id, live)
+        elif live.directory.has(rundir.STARTED):
+            live.is_settling = True
+            self._spawn(self._settle(run_id, live))
+        elif live.launches >= _LAUNCHES:
+            if self._journal.end_unstarted(
+                run_id, "errored", "start_failed", "the worker could not start an executor; its log says why"
+            ):
+                self._look(run_id)
+        elif asyncio.get_running_loop().time() - live.launched_at > min(0.5 * 2**live.launches, _LAUNCH_WITHIN):
+            self._ask_for_executor(run_id, live)
+
+    async def _settle(self, run_id: str, live: _Live) -> None:
+        """In a thread, because it reads the whole log."""
+        _log.warning("the executor of run %s is gone without an exit record", run_id)
+        try:
+            await asyncio.to_thread(self._journal.settle, run_id)
+        finally:
+            live.is_settling = False
+        self._look(run_id)
+
+    async def _sweep_for_ever(self) -> None:
+        """The safety net: what a lost datagram, signal or answer would leave undone."""
+        while True:
+            for run_id, live in list(self._live.items()):
+                self._look(run_id)
+                if run_id in self._live:
+                    try:
+                        self._find_executor(run_id, live)
+                    except (Damaged, OSError) as error:
+                        _log.error("run %s: %s", run_id, error)
+            if self._journal.has_trash and not self._work:
+                self._spawn(asyncio.to_thread(self._journal.empty_trash))
+            await asyncio.sleep(_SWEEP_EVERY)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s: %s", type(error).__name__, error)
+
+
+def _bind(journal: Journal) -> socket.socket:
+    """The datagram socket of the journal, bound by way of its directory: a socket's path may have 107 bytes."""
+    home = os.open(journal.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (journal.directory / SOCKET).unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listening.bind(f"/proc/self/fd/{home}/{SOCKET}")
+    finally:
+        os.close(home)
+    return listening

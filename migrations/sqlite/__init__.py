@@ -1,0 +1,1 @@
+"""Schema changes of SQLite in the order of their numbers, each with ``apply(db)``. Never edited once released."""

@@ -1,0 +1,1 @@
+"""systemd units, installed as ``appliance.systemd``. This release brings none yet."""

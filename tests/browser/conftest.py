@@ -1,0 +1,168 @@
+"""A real Chromium against a real server. Skipped with the reason where Chromium is missing, unless it is required."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import waitress
+
+from tests.web.pages.site import PASSWORD, Site, fill, make_site
+
+os.environ.setdefault("SE_OFFLINE", "true")  # selenium looks for nothing on the network
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+)
+
+
+class Window:
+    """A browser window on one site. Everything it complains about, CSP reports included, is kept in ``complaints``."""
+
+    def __init__(self, driver: Any, address: str) -> None:
+        self.driver = driver
+        self.address = address
+
+    def look(self, *, width: int = 1280, scheme: str = "light", scripts: bool = True) -> None:
+        """Choose the width in pixels, the colour scheme, and whether scripts run, for the pages that come."""
+        phone = width < 600
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone},
+        )
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
+
+    def open(self, path: str) -> None:
+        """Load a page of the site."""
+        self.driver.get(self.address + path)
+
+    def login(self, user: str = "ada") -> None:
+        """By the form, as people do."""
+        self.driver.delete_all_cookies()
+        self.open("/login")
+        self.find("input[name=user]").send_keys(user)
+        self.find("input[name=password]").send_keys(PASSWORD)
+        self.find("main button[type=submit]").click()
+        self.wait(lambda: self.path != "/login")
+
+    def find(self, css: str) -> Any:
+        """The first element that fits."""
+        return self.driver.find_element("css selector", css)
+
+    def all(self, css: str) -> list[Any]:
+        """All elements that fit."""
+        found: list[Any] = self.driver.find_elements("css selector", css)
+        return found
+
+    @property
+    def path(self) -> str:
+        """Where the window is."""
+        return str(self.driver.current_url).removeprefix(self.address)
+
+    def wait(self, condition: Any, seconds: float = 20) -> Any:
+        """Until the condition holds; an element that was replaced meanwhile is looked for again."""
+        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        wait = WebDriverWait(self.driver, seconds, 0.05, [StaleElementReferenceException])
+        return wait.until(lambda _: condition())
+
+    def complaints(self) -> list[str]:
+        """What the console and the content policy said since the last call."""
+        return [str(entry["message"]) for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def picture(self, directory: Path, name: str) -> None:
+        """Keep a picture of the whole page."""
+        import base64
+
+        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+
+
+def missing() -> str | None:
+    """Why there can be no browser tests here."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        return "chromium and chromedriver are not installed"
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        return "selenium is not installed: pip install '.[test]'"
+    return None
+
+
+@contextmanager
+def serving(application: Any) -> Iterator[str]:
+    """The application behind waitress on a free port of loopback; gives its address."""
+    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=4, asyncore_use_poll=True)
+    thread = threading.Thread(target=server.run, name="website", daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.effective_port}"
+    finally:
+        server.close()
+        thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium with a profile of its own."""
+    if (reason := missing()) is not None:
+        if "browser" in os.environ.get("ORCHESTRA_REQUIRE", "").split(","):
+            pytest.fail(f"browser tests are required, and {reason}")
+        pytest.skip(f"browser: {reason}")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    started = webdriver.Chrome(options=options, service=service)
+    started.set_page_load_timeout(30)
+    yield started
+    started.quit()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site with runs of every status, shared by tests that only look."""
+    made = make_site(tmp_path_factory.mktemp("site"))
+    fill(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def address(site: Site) -> Iterator[str]:
+    """Where the shared site listens."""
+    with serving(site.application) as address:
+        yield address
+
+
+@pytest.fixture
+def window(driver: Any, address: str) -> Iterator[Window]:
+    """The window on the shared site, wide, light and with scripts, not logged in."""
+    window = Window(driver, address)
+    window.look()
+    driver.delete_all_cookies()
+    window.complaints()
+    yield window
+    window.look()

@@ -1,0 +1,194 @@
+"""Workers, users, tokens and project files."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.cli.workers import property_values
+from appliance.config import load_worker, read_worker_token
+from tests.cli.conftest import Run
+from tests.client.conftest import Reply, Service
+
+TOKEN = "orc_w_" + "a" * 64 + "bcdef0"
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def test_a_worker_token_is_printed_once_with_its_join_line(ask: Run, service: Service) -> None:
+    made = {"token": TOKEN, "join": f"orchestra worker join https://ci {TOKEN}"}
+    service.replies = [Reply(201, made)]
+    ran = ask("worker", "token", "build-1", "--property", "pool=linux", "--property", "cores=8")
+    assert (ran.code, ran.out.decode()) == (0, made["join"] + "\n")
+    assert service.asked[0].document == {"name": "build-1", "properties": {"pool": "linux", "cores": 8}}
+    assert json.loads(ask("worker", "token", "build-1", "--json").out) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("false", False),
+        ("True", "True"),
+        ("8", 8),
+        ("-1", -1),
+        ("0", 0),
+        ("007", "007"),
+        ("3.10", "3.10"),
+        ("1e3", "1e3"),
+        ("１", "１"),
+        ("9" * 16, "9" * 16),
+        ("8\n", "8\n"),
+        ("", ""),
+        ("@file", "@file"),
+    ],
+)
+def test_req_S_35_a_property_is_a_truth_value_a_whole_number_or_its_text(text: str, value: object) -> None:
+    assert property_values({"k": text}) == {"k": value}
+    assert type(property_values({"k": text})["k"]) is type(value)
+
+
+def test_workers_are_listed_shown_enabled_and_removed(ask: Run, service: Service) -> None:
+    one = {"name": "w", "is_active": True, "is_enabled": False, "used": 1, "slots": 4, "last_contact_at": None}
+    service.replies = [Reply(document={"items": [one], "next": None})]
+    assert ask("worker", "list").out.splitlines()[1].split() == b"w connected no 1 of 4 -".split()
+    service.replies = [Reply(document=one)]
+    assert json.loads(ask("worker", "show", "w", "--json").out) == one
+    for verb in ("enable", "disable", "remove"):
+        assert ask("worker", verb, "w").code == 0
+    assert [(asked.method, asked.body) for asked in service.asked[-3:]] == [
+        ("PATCH", b'{"is_enabled": true}'),
+        ("PATCH", b'{"is_enabled": false}'),
+        ("DELETE", b""),
+    ]
+
+
+def join(orchestra: Run, directory: Path, *more: str) -> tuple[int, str]:
+    """Join a server that is not there: everything is written, then the connection fails."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        ran = orchestra("worker", "join", url, *more, "--data", directory)
+    return ran.code, ran.err
+
+
+def test_req_S_85_joining_writes_settings_and_a_token_that_only_its_owner_reads(orchestra: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "worker"
+    code, told = join(
+        orchestra,
+        directory,
+        TOKEN,
+        "--name",
+        "build-1",
+        "--slots",
+        "4",
+        "--property",
+        "k=true",
+        "--environment",
+        "k=true",
+    )
+    assert code == 1
+    assert told.splitlines()[-1].startswith("orchestra: the server does not take this worker:")
+    settings = load_worker(directory / "worker.toml")
+    assert (settings.worker.slots, settings.worker.name) == (4, "build-1")
+    assert settings.worker.properties == {"k": True}
+    assert settings.worker.environment == {"k": "true", "python3_executable": sys.executable}
+    assert read_worker_token(settings) == TOKEN
+    assert stat.S_IMODE((directory / "token").stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_a_dash_takes_the_token_from_stdin(orchestra: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, f"{TOKEN}\n".encode())
+    join(orchestra, tmp_path / "worker", "-")
+    assert read_worker_token(load_worker(tmp_path / "worker" / "worker.toml")) == TOKEN
+
+
+@pytest.mark.parametrize("url", ["http://ci.example.org", "HTTP://10.0.0.1:8080", "http://[2001:db8::1]:8080"])
+def test_req_S_85_a_token_is_not_sent_in_the_clear_to_another_machine(orchestra: Run, tmp_path: Path, url: str) -> None:
+    ran = orchestra("worker", "join", url, TOKEN, "--data", tmp_path / "worker")
+    assert ran.code == 1
+    assert "https://" in ran.err
+    assert not (tmp_path / "worker").exists()
+
+
+def test_req_S_08_a_password_comes_from_stdin_and_stands_on_no_command_line(
+    ask: Run, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, "pa ss wörd\n".encode())
+    service.replies = [Reply(201, {"name": "ana"})]
+    ran = ask("user", "add", "ana", "--administrator", "--role", "website=viewer", "--password-stdin")
+    assert (ran.code, ran.out) == (0, b"added ana\n")
+    assert service.asked[0].document == {
+        "name": "ana",
+        "password": "pa ss wörd",
+        "site_roles": ["administrator"],
+        "project_roles": {"website": "viewer"},
+    }
+
+
+def test_req_S_08_without_a_terminal_or_stdin_there_is_no_password(
+    ask: Run, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, b"")
+    ran = ask("user", "add", "ana")
+    assert (ran.code, service.asked) == (2, [])
+    assert "--password-stdin" in ran.err
+
+
+def test_users_are_listed_and_switched(ask: Run, service: Service) -> None:
+    one = {"name": "ana", "is_enabled": True, "site_roles": [], "project_roles": {"b": "viewer", "a": "editor"}}
+    service.replies = [Reply(document={"items": [one], "next": None})]
+    assert ask("user", "list").out.splitlines()[1].split() == b"ana yes - a: editor, b: viewer".split()
+    service.replies = [Reply(document=one)]
+    assert ask("user", "disable", "ana").code == 0
+    assert ask("user", "enable", "ana").code == 0
+    assert [asked.document for asked in service.asked[-2:]] == [{"is_enabled": False}, {"is_enabled": True}]
+
+
+def test_a_token_is_printed_alone_on_stdout(ask: Run, service: Service) -> None:
+    service.replies = [Reply(201, {"token": "orc_u_9", "id": "t", "label": "laptop", "expires_at": None})]
+    ran = ask("token", "create", "laptop")
+    assert ran.out == b"orc_u_9\n"
+    assert "not shown again" in ran.err
+    assert service.asked[0].document == {"label": "laptop"}
+
+
+def test_tokens_are_listed_and_revoked(ask: Run, service: Service) -> None:
+    service.replies = [Reply(document={"items": [{"id": "t", "label": "laptop"}], "next": None})]
+    assert ask("token", "list").out.splitlines()[1].split() == b"t laptop - - -".split()
+    service.replies = [Reply(204, body=b"")]
+    assert ask("token", "revoke", "t").code == 0
+    assert (service.asked[-1].method, service.asked[-1].path) == ("DELETE", "/api/v1/me/tokens/t")
+
+
+GOOD = """
+projects:
+  - identifier: p
+    jobs: [{identifier: j, definition: {commands: [[echo, hello]]}}]
+"""
+
+
+def test_good_project_files_are_exit_code_0(orchestra: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD)
+    ran = orchestra("config", "check", tmp_path)
+    assert (ran.code, ran.out, ran.err) == (0, b"", "nothing is wrong with 1 job\n")
+
+
+def test_what_is_wrong_with_project_files_is_named_with_its_line_and_exit_code_1(
+    orchestra: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD.replace("hello", '"{undefined}"'))
+    ran = orchestra("config", "check", tmp_path / "p.yaml")
+    assert ran.code == 1
+    assert ran.out.startswith(f"{tmp_path}/p.yaml:4: ".encode()) and b"undefined" in ran.out
+    found = json.loads(orchestra("config", "check", tmp_path / "p.yaml", "--json").out)["findings"]
+    assert [(one["line"], one["subject"]) for one in found] == [(4, "p/j")]

@@ -1,0 +1,159 @@
+"""No list ever looks at all runs, whatever is asked (J25, J27, R11)."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from appliance.db.repository import RunFilter, RunKey
+from appliance.db.sqlite import SqliteRepository
+from appliance.db.sqlite.connection import connect
+from appliance.db.sqlite.find import choose
+from appliance.model.run_state import Status
+from tests.db.values import add, assigned, at, ended, granted
+
+SMALL = "run_(pending|expires|leased)"  # partial: only live runs are in them
+
+FIELDS = {
+    "visible": frozenset({"website", "shop"}),
+    "project": ("website",),
+    "job": ("test",),
+    "worker": ("name of worker-1",),
+    "status": (Status.FAILED,),
+    "source": ("schedule",),
+    "since": at(-60),
+}
+FILTERS = [
+    dict(itertools.chain(some))
+    for count in range(len(FIELDS) + 1)
+    for some in itertools.combinations(FIELDS.items(), count)
+]
+QUERIES: dict[str, Callable[[SqliteRepository], object]] = {
+    "get": lambda repository: repository.runs.get("x"),
+    "numbered": lambda repository: repository.runs.numbered("website", "test", 1),
+    "newest": lambda repository: repository.runs.newest("website", "test"),
+    "newest of a status": lambda repository: repository.runs.newest("website", "test", Status.SUCCEEDED),
+    "pending": lambda repository: repository.runs.pending(None, 100),
+    "pending page": lambda repository: repository.runs.pending(RunKey(at(0), "x"), 100),
+    "expired": lambda repository: repository.runs.expired(at(0), 100),
+    "leased": lambda repository: repository.runs.leased(),
+    "leased_to": lambda repository: repository.runs.leased_to("worker-1"),
+    "streams": lambda repository: repository.runs.streams("x"),
+    "results": lambda repository: repository.runs.results("x"),
+    "counts": lambda repository: repository.runs.counts(),
+}
+
+
+@pytest.fixture
+def asked() -> Iterator[list[str]]:
+    """The SQL of every connection that is opened from now on."""
+    statements: list[str] = []
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
+
+    apsw.connection_hooks.append(watch)
+    yield statements
+    apsw.connection_hooks.remove(watch)
+
+
+def plan_of(path: Path, statements: list[str]) -> list[str]:
+    """What SQLite would do for all that was asked of runs."""
+    reader = connect(path, is_reader=True)
+    steps = [
+        row[3]
+        for sql in statements
+        if " run" in sql and sql.lstrip().startswith("SELECT")
+        for row in reader.execute("EXPLAIN QUERY PLAN " + sql, [None] * sql.count("?"))
+    ]
+    reader.close()
+    return steps
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_defect_J25_no_query_scans_all_runs(
+    asked: list[str], repository: SqliteRepository, path: Path, name: str
+) -> None:
+    asked.clear()
+    QUERIES[name](repository)
+    steps = plan_of(path, list(asked))
+    assert name in ("streams", "results") or steps
+    for step in steps:
+        assert not step.startswith("SCAN run") or re.search(SMALL, step), step
+
+
+@pytest.mark.parametrize("fields", FILTERS, ids=lambda fields: "+".join(fields) or "everything")
+@pytest.mark.parametrize("after", [None, RunKey(at(0), "x")], ids=["first page", "next page"])
+def test_defect_J27_every_list_walks_an_index_in_its_order(
+    asked: list[str], repository: SqliteRepository, path: Path, fields: dict[str, object], after: RunKey | None
+) -> None:
+    run = granted(repository, add(repository))
+    assert repository.runs.finish(ended(run), [], None, run.version)
+    asked.clear()
+    repository.runs.find(RunFilter(**fields), after, 50)  # type: ignore[arg-type]  # made of FIELDS
+    steps = plan_of(path, list(asked))
+    assert any(re.search("run_by|INTEGER PRIMARY KEY", step) for step in steps)
+    for step in steps:
+        assert "TEMP B-TREE" not in step, step
+        if step.startswith("SCAN run"):
+            # Newest first without any condition that another index would serve: ends at the limit.
+            assert step == "SCAN run USING INDEX run_by_time"
+            assert not fields.keys() & {"visible", "project", "job", "worker", "status", "source"}
+
+
+def test_a_rare_status_is_not_searched_among_all_others() -> None:
+    projects = ["website"]
+    rare = choose(RunFilter(status=(Status.LOST,)), projects, None)
+    assert rare.index == "run_by_status"
+    failed = choose(RunFilter(status=(Status.FAILED,)), projects, [("website", "test")])
+    assert failed.index == "run_by_project_status"
+    common = choose(RunFilter(status=(Status.SUCCEEDED,)), projects, [("website", "test")])
+    assert common.index == "run_by_job"
+
+
+def test_a_page_costs_the_same_however_many_runs_there_are(path: Path, repository: SqliteRepository) -> None:
+    steps: list[int] = []
+    where = RunFilter(project=("website",), status=(Status.PENDING,))
+    for count in (300, 900):
+        while add(repository).number < count:
+            pass
+        reader = connect(path, is_reader=True)
+        walk = choose(where, ["website"], None)
+        from appliance.db.sqlite.find import statement
+
+        sql = statement("id", walk, ["project = ?"])
+        ticks = [0]
+
+        def tick(ticks: list[int] = ticks) -> bool:
+            ticks[0] += 1
+            return False
+
+        reader.set_progress_handler(tick, 1)
+        assert len(list(reader.execute(sql, ("pending", "website", 50)))) == 50
+        steps.append(ticks[0])
+        reader.close()
+    assert steps[0] == steps[1]
+
+
+def test_the_queue_of_one_worker_does_not_touch_ended_runs(path: Path, repository: SqliteRepository) -> None:
+    reader = connect(path, is_reader=True)
+    for _ in range(3):
+        run = granted(repository, add(repository))
+        assert repository.runs.finish(ended(run), [], None, run.version)
+    sql = "SELECT count(*) FROM run INDEXED BY run_leased WHERE status IN ('assigned', 'running', 'lost')"
+    assert reader.execute(sql).get == 0
+    run = add(repository)
+    assert not repository.runs.grant(assigned(run), granted_lease(run.id), 99)
+    assert reader.execute(sql).get == 0
+    reader.close()
+
+
+def granted_lease(run_id: str):  # type: ignore[no-untyped-def]  # a lease
+    from appliance.model.entities import Lease
+
+    return Lease(run_id, "worker-1", "journal", 1, 1, "cap", "{}", at(0))

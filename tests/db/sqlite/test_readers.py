@@ -1,0 +1,55 @@
+"""Readers cannot write, do not read for long and do not outlive their thread."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import apsw
+import pytest
+
+from appliance.db.sqlite import SqliteRepository
+from appliance.db.sqlite.readers import Readers
+from appliance.model.errors import ApplianceError, Unavailable
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+
+
+@pytest.fixture
+def readers(repository: SqliteRepository, path: Path) -> Readers:
+    made = Readers(path, deadline=0.05)
+    made.open()
+    return made
+
+
+def test_fault_F19_a_long_query_is_ended_by_its_deadline(readers: Readers) -> None:
+    with pytest.raises(Unavailable, match="longer than"):
+        readers.read(lambda connection: connection.execute(ENDLESS).get)
+    assert readers.read(lambda connection: connection.execute("SELECT 1").get) == 1
+    readers.close()
+
+
+def test_a_reader_cannot_write(readers: Readers) -> None:
+    with pytest.raises(ApplianceError):
+        readers.read(lambda connection: connection.execute("DELETE FROM user"))
+    readers.close()
+
+
+def test_each_thread_has_its_own_connection_and_takes_it_along(readers: Readers) -> None:
+    seen: list[weakref.ref[apsw.Connection]] = []
+
+    def read() -> None:
+        for _ in range(2):
+            readers.read(lambda connection: seen.append(weakref.ref(connection)))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    del thread, threads
+    gc.collect()
+    assert len(seen) == 4
+    assert [one() for one in seen] == [None] * 4
+    readers.close()

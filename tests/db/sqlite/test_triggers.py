@@ -1,0 +1,137 @@
+"""The database repeats the state machine; both are kept equal here (4.2, I10)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from appliance.db.sqlite import SqliteRepository
+from appliance.db.sqlite.connection import connect
+from appliance.model.run_state import LEGAL, LIVE, REASONS, Status
+from tests.db.values import add
+
+STORED = [status for status in Status if status is not Status.SKIPPED]
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[apsw.Connection]:
+    """A connection behind the repository's back, on a database with one pending run."""
+    repository = SqliteRepository(path)
+    repository.open()
+    add(repository)
+    repository.close()
+    made = connect(path)
+    yield made
+    made.close()
+
+
+def move(connection: apsw.Connection, status: Status) -> None:
+    """Set the status, and the columns that go with it."""
+    was_never_started = status in (Status.PENDING, Status.CANCELLED)
+    connection.execute(
+        "UPDATE run SET status = ?, reason = ?, assigned_at = ?, finished_at = ?",
+        (
+            str(status),
+            next(iter(sorted(REASONS.get(status, ()))), None),
+            None if was_never_started else 1,
+            None if status in LIVE else 2,
+        ),
+    )
+
+
+def route(to: Status) -> list[Status]:
+    """Legal steps from pending to a status."""
+    if to is Status.PENDING:
+        return []
+    if (Status.PENDING, to) in LEGAL:
+        return [to]
+    return [Status.ASSIGNED, to]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [pair for pair in itertools.product(STORED, STORED) if len(set(pair)) == 2]
+)
+def test_the_trigger_takes_exactly_the_legal_changes(
+    connection: apsw.Connection, before: Status, after: Status
+) -> None:
+    for step in route(before):
+        move(connection, step)
+    if (before, after) in LEGAL:
+        move(connection, after)
+        assert connection.execute("SELECT status FROM run").get == after
+    else:
+        with pytest.raises(apsw.ConstraintError, match="run:"):
+            move(connection, after)
+        assert connection.execute("SELECT status FROM run").get == before
+
+
+@pytest.mark.parametrize("status", STORED)
+def test_a_run_begins_only_as_the_state_machine_says(connection: apsw.Connection, status: Status) -> None:
+    columns = "project, job, parameters, source, source_type, definition_version, created_at, sentence, log, "
+    columns += "should_abort, should_cancel, notes, priority, version, exit, requested_by"
+    is_early = status in (Status.PENDING, Status.CANCELLED)
+    sql = (
+        f"INSERT INTO run (id, number, status, reason, assigned_at, finished_at, {columns}) "
+        f"SELECT 'new', 2, ?, ?, ?, ?, {columns} FROM run"
+    )
+    reason = next(iter(sorted(REASONS.get(status, ()))), None)
+    bindings = (str(status), reason, None if is_early else 1, None if status in LIVE else 2)
+    if (None, status) in LEGAL:
+        connection.execute(sql, bindings)
+    else:
+        with pytest.raises(apsw.ConstraintError, match="run:"):
+            connection.execute(sql, bindings)
+
+
+@pytest.mark.parametrize("status", sorted(set(STORED) - LIVE))
+@pytest.mark.parametrize(
+    "change",
+    ["sentence = 'x'", "exit = '{}'", "finished_at = 3", "started_at = 3", "worker = 'x'", "reason = 'internal_error'"],
+)
+def test_the_facts_of_an_end_are_kept_by_the_database(connection: apsw.Connection, status: Status, change: str) -> None:
+    for step in route(status):
+        move(connection, step)
+    with pytest.raises(apsw.ConstraintError, match="run:"):
+        connection.execute(f"UPDATE run SET {change}")
+    connection.execute("UPDATE run SET notes = '[\"late\"]', version = version + 1")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM run",
+        "UPDATE run SET number = 9",
+        "UPDATE run SET parameters = '{}'",
+        "UPDATE run SET id = 'x'",
+        "UPDATE run SET status = 'skipped'",
+        "UPDATE run SET status = 'assigned'",  # without a time
+        "UPDATE run SET started_at = 1",
+        "UPDATE run SET finished_at = 1",
+        "UPDATE run SET reason = 'requested'",
+        "UPDATE run SET notes = 'no json'",
+        "UPDATE run SET priority = 'high'",
+        "INSERT INTO stream VALUES ('no such run', 0, 1, 1, 'b', NULL)",
+        "INSERT INTO stream SELECT id, 0, -1, 1, 'b', NULL FROM run",
+    ],
+)
+def test_what_cannot_be_true_is_refused(connection: apsw.Connection, sql: str) -> None:
+    with pytest.raises(apsw.ConstraintError):
+        connection.execute(sql)
+
+
+def test_lineage_only_grows(path: Path) -> None:
+    from tests.db.values import NOW
+
+    repository = SqliteRepository(path)
+    repository.open()
+    repository.lineage.open_epoch("a" * 32, "boot", NOW)
+    repository.close()
+    connection = connect(path)
+    for sql in ("UPDATE lineage SET boot_id = 'x'", "DELETE FROM lineage"):
+        with pytest.raises(apsw.ConstraintError):
+            connection.execute(sql)
+    connection.close()

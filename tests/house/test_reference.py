@@ -1,0 +1,19 @@
+"""The reference pages say what the code does. After a change: ``python -m tests.house.reference``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.house import reference
+from tests.house.repository_tree import ROOT
+
+
+@pytest.mark.parametrize("page", sorted(reference.PAGES))
+def test_a_reference_page_is_what_the_code_says(page: str) -> None:
+    assert (ROOT / page).read_text("utf-8") == reference.PAGES[page](), "run python -m tests.house.reference"
+
+
+def test_the_diagram_of_the_run_states_is_that_of_the_code() -> None:
+    found = reference.DIAGRAM.search(reference.LIFE.read_text("utf-8"))
+    assert found is not None
+    assert found[0] == reference.diagram(), "run python -m tests.house.reference"

@@ -1,0 +1,152 @@
+"""Which worker may get a run, and the sentence why not (W2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.model.errors import Invalid
+from appliance.model.matching import check_requirement, unmet
+
+LINUX: dict[str, Any] = {
+    "os": "linux",
+    "python": "3.11.4",
+    "kernel": "6.1.0-rc1",
+    "cores": 8,
+    "memory": 15.5,
+    "gpu": True,
+    "labels": ["fast", "ssd"],
+    "pythons": ["3.9", "3.12"],
+    "odd": "unknown",
+    "nothing": None,
+}
+
+MET: list[dict[str, Any]] = [
+    {},
+    {"os": "linux"},
+    {"os": ["windows", "linux"]},
+    {"python": ">=3.11"},
+    {"python": ">= 3.11.4"},
+    {"python": ">3.9"},  # numbers, not texts
+    {"python": "<4"},
+    {"python": ">=3.11,<4"},
+    {"python": " >=3.11 , <3.12 "},
+    {"python": "==3.11.4.0"},
+    {"python": "!=3.11"},
+    {"python": "3.11.4"},
+    {"kernel": ">=6.1"},
+    {"cores": 8},
+    {"cores": "8"},
+    {"cores": 8.0},
+    {"cores": ">=4"},
+    {"memory": "<16"},
+    {"gpu": True},
+    {"gpu": "true"},
+    {"labels": "ssd"},
+    {"labels": ["gpu", "ssd"]},
+    {"pythons": ">=3.10"},
+    {"pythons": ["<3", ">=3.12"]},
+    {"odd": "!=3.11"},
+]
+UNMET: list[tuple[dict[str, Any], str]] = [
+    ({"os": "windows"}, "needs os = windows, the worker has linux"),
+    ({"os": "Linux"}, "needs os = Linux, the worker has linux"),
+    ({"os": ["windows", "mac"]}, "needs os = windows or mac, the worker has linux"),
+    ({"os": "lin"}, "needs os = lin, the worker has linux"),
+    ({"python": ">=3.12"}, "needs python at least 3.12, the worker has 3.11.4"),
+    ({"python": ">=3.9,<3.11"}, "needs python at least 3.9 and less than 3.11, the worker has 3.11.4"),
+    ({"python": "<=3.11"}, "needs python at most 3.11, the worker has 3.11.4"),
+    ({"python": "==3.11"}, "needs python equal to 3.11, the worker has 3.11.4"),
+    ({"python": "!=3.11.4"}, "needs python other than 3.11.4, the worker has 3.11.4"),
+    ({"python": ">3.11.4"}, "needs python more than 3.11.4, the worker has 3.11.4"),
+    ({"cores": ">=16"}, "needs cores at least 16, the worker has 8"),
+    ({"cores": "08"}, "needs cores = 08, the worker has 8"),
+    ({"memory": 15}, "needs memory = 15, the worker has 15.5"),
+    ({"gpu": False}, "needs gpu = false, the worker has true"),
+    ({"gpu": 1}, "needs gpu = 1, the worker has true"),
+    ({"labels": "gpu"}, "needs labels = gpu, the worker has fast, ssd"),
+    ({"pythons": ">=4"}, "needs pythons at least 4, the worker has 3.9, 3.12"),
+    ({"odd": ">=3"}, "needs odd at least 3, the worker has unknown"),
+    ({"ram": "<9"}, "needs ram less than 9, the worker does not say its ram"),
+    ({"nothing": "x"}, "needs nothing = x, the worker does not say its nothing"),
+]
+
+
+@pytest.mark.parametrize("requires", MET, ids=str)
+def test_req_W2_a_worker_that_has_what_the_job_requires_matches(requires: dict[str, Any]) -> None:
+    assert unmet(requires, {}, LINUX) == []
+
+
+@pytest.mark.parametrize(("requires", "sentence"), UNMET, ids=str)
+def test_req_W2_a_worker_that_does_not_match_says_why(requires: dict[str, Any], sentence: str) -> None:
+    assert unmet(requires, {}, LINUX) == [sentence]
+
+
+def test_req_W2_every_reason_is_told() -> None:
+    reasons = unmet({"os": "windows", "cores": ">=4", "gpu": False}, {"is_controller": True}, LINUX)
+    assert reasons == [
+        "needs a controller worker, and this worker is not one",
+        "needs os = windows, the worker has linux",
+        "needs gpu = false, the worker has true",
+    ]
+
+
+@pytest.mark.parametrize("worker", [{}, {"is_controller": False}, {"is_controller": True}, {"is_controller": "true"}])
+@pytest.mark.parametrize("job", [{}, {"is_controller": False}, {"is_controller": True}])
+def test_req_W2_controller_jobs_and_controller_workers_belong_together(job: Any, worker: Any) -> None:
+    expected = (job.get("is_controller") is True) == (worker.get("is_controller") in (True, "true"))
+    reasons = unmet({}, job, worker)
+    assert (reasons == []) is expected
+    assert all("controller" in reason for reason in reasons)
+
+
+versions = st.lists(st.integers(0, 30), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(versions, versions)
+def test_req_W2_dotted_numbers_compare_as_lists_of_numbers(wanted: list[int], has: list[int]) -> None:
+    longest = max(len(wanted), len(has))
+    left = has + [0] * (longest - len(has))
+    right = wanted + [0] * (longest - len(wanted))
+    text = ".".join(map(str, wanted))
+    worker = {"python": ".".join(map(str, has))}
+    answers = {sign: unmet({"python": sign + text}, {}, worker) == [] for sign in (">=", "<=", ">", "<", "==", "!=")}
+    assert answers == {
+        ">=": left >= right,
+        "<=": left <= right,
+        ">": left > right,
+        "<": left < right,
+        "==": left == right,
+        "!=": left != right,
+    }
+
+
+@pytest.mark.parametrize("wanted", ["linux", 3, 1.5, True, [">=3", "x"], ">=3.11,<4", "!=windows", "a,b", ""])
+def test_requirements_that_can_be_compared_are_accepted(wanted: Any) -> None:
+    check_requirement("os", wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted", [">=", ">=abc", ">= 3.x", "=3", ">3,", ">3 <4", "<3;", None, {}, {"a": 1}, [], [[1]], [None], "!3"]
+)
+def test_requirements_that_could_never_be_met_are_refused(wanted: Any) -> None:
+    with pytest.raises(Invalid, match="requires os: "):
+        check_requirement("os", wanted)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from("ab"), anything), st.dictionaries(st.sampled_from("ab"), anything))
+def test_req_W2_no_property_of_a_worker_can_break_the_dispatcher(requires: Any, has: Any) -> None:
+    for reason in unmet(requires, has, has):
+        assert len(reason) < 5000
