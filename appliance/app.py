@@ -31,11 +31,13 @@ from appliance.db.repository import Repository
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite import dry_run as pending_migrations
 from appliance.events import Events
+from appliance.inventories import Inventories
 from appliance.leases import Leases
 from appliance.logging_setup import set_up_logging
+from appliance.master.connection import Connection
 from appliance.master.conversation import Conversation
 from appliance.master.dispatcher import Dispatcher
-from appliance.master.gateway import Connection, Gateway
+from appliance.master.gateway import Gateway
 from appliance.master.lanes import Lanes
 from appliance.master.live import Live
 from appliance.master.roster import Roster
@@ -129,7 +131,16 @@ class Appliance:
     @cached_property
     def leases(self) -> Leases:
         """Runs, for workers."""
-        return Leases(self.repository, self.runs, self.logs, self.clock, caps.derive(self.master_key, "cap"))
+        return Leases(self.repository, self.runs, self.logs, self.clock, self._cap_key)
+
+    @cached_property
+    def inventories(self) -> Inventories:
+        """What returning workers hold."""
+        return Inventories(self.repository, self.runs, self.leases, self.logs, self.clock, self._cap_key)
+
+    @cached_property
+    def _cap_key(self) -> bytes:
+        return caps.derive(self.master_key, "cap")
 
     @cached_property
     def projects(self) -> Projects:
@@ -205,9 +216,7 @@ class Appliance:
     @cached_property
     def sweeper(self) -> Sweeper:
         """What the clock brings."""
-        return Sweeper(
-            self.repository, self.runs, self.leases, self.workers, self.roster, self.clock, self.limits
-        )
+        return Sweeper(self.repository, self.runs, self.leases, self.workers, self.roster, self.clock, self.limits)
 
     @property
     def lineage(self) -> Lineage:
@@ -299,6 +308,7 @@ class Appliance:
             self._closers.append(("logs", self.logs.close))
             self._lineage = self.repository.lineage.open_epoch(secrets.token_hex(16), boot_id(), self.clock.now())
             self.projects.load(self.settings.projects.paths)
+            self.runs.cancel_removed()
             self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
             self._begin("gateway", self.gateway.start, self.gateway.stop)
             self._begin("dispatcher", self.dispatcher.start, self.dispatcher.stop)
@@ -353,7 +363,8 @@ class Appliance:
         except ConfigurationError as error:
             _log.error("the configuration was not reloaded: %s", error)
             return
-        _log.info("the configuration was reloaded; %d findings", len(loaded.findings))
+        removed = self.runs.cancel_removed()
+        _log.info("the configuration was reloaded; %d findings, %d runs cancelled", len(loaded.findings), removed)
 
     # ---- inside
 
@@ -374,6 +385,7 @@ class Appliance:
             connection,
             runs=self.runs,
             leases=self.leases,
+            inventories=self.inventories,
             workers=self.workers,
             roster=self.roster,
             events=self.events,
@@ -389,4 +401,3 @@ class Appliance:
 
     def _show_run(self, run: Run) -> bytes:
         return msgspec.json.encode(run_document(run, self.runs.log_size(run.id)))
-

@@ -6,9 +6,10 @@ come one after the other; words about different runs may come at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,6 @@ from appliance.model.run_state import IllegalTransition, Reason, Status
 from appliance.runs import Runs
 from appliance.wire import NOTES, OUTPUT, RESULTS, RESULTS_LIMIT, ProtocolError
 from appliance.wire import messages as m
-from appliance.wire.master_end import Merged
 
 _log = logging.getLogger(__name__)
 
@@ -55,18 +55,6 @@ class Assignment(msgspec.Struct, frozen=True):
 
     run: Run
     lease: Lease
-
-
-class Merge(msgspec.Struct, frozen=True):
-    """What came of an inventory: the welcome's content, what must be assigned again, and the slots in use by run.
-
-    ``intents``: runs of which something is wanted.
-    """
-
-    merged: Merged
-    again: tuple[Assignment, ...]
-    slots: dict[str, int]
-    intents: tuple[Run, ...]
 
 
 class Leases:
@@ -116,110 +104,22 @@ class Leases:
 
         If a cancel or an abort waits for it, it is cancelled. Raises IllegalTransition when it was accepted.
         """
-        run = self._runs.get(run_id)
-        events: list[run_state.Event] = [run_state.TakeBack()]
-        if run.should_cancel or run.should_abort:
+
+        def events(run: Run) -> Sequence[run_state.Event]:
+            if not (run.should_cancel or run.should_abort):
+                return (run_state.TakeBack(),)
             sentence = f"cancelled by {run.requested_by} before it began"
-            events.append(run_state.Cancel(at=self._clock.now(), reason=Reason.REQUESTED, sentence=sentence))
+            cancel = run_state.Cancel(at=self._clock.now(), reason=Reason.REQUESTED, sentence=sentence)
+            return (run_state.TakeBack(), cancel)
+
         after = self._runs.advance(
             run_id,
-            *events,
+            events,
             store=self._store.take_back,
             change=lambda _: {"worker_id": None, "worker": None, "slot": None},
         )
         self._drop(run_id)
         return after
-
-    # ---- reconnect (journey B)
-
-    def reconcile(self, holder: Holder, held: Sequence[m.Held], *, takes_work: bool) -> Merge:
-        """Merge a worker's inventory with what the master knows of it (5.2 steps 2 to 6)."""
-        leased = {run.id: (run, lease) for run, lease in self._store.leased_to(holder.worker_id)}
-        resume: list[m.Resume] = []
-        forget: list[str] = []
-        unknown: list[str] = []
-        slots: dict[str, int] = {}
-        intents: list[Run] = []
-        for item in held:
-            run, lease = leased.pop(item.run, (None, None))
-            if run is None or lease is None:
-                self._merge_other(holder, item, resume, forget, unknown)
-            elif not self._is_of(lease, holder) or lease.cap != item.cap:
-                self._refuse(holder, item.run, "listed a run of another journal")
-                unknown.append(item.run)
-            else:
-                run = self._merge_live(run, item.state)
-                resume.append(self._resume(run, lease))
-                slots[run.id] = lease.slot
-                if run.should_abort or run.should_cancel:
-                    intents.append(run)
-        again = self._merge_missing(holder, leased.values(), takes_work)
-        slots |= {one.run.id: one.lease.slot for one in again}
-        merged = Merged(resume=tuple(resume), forget=tuple(forget), unknown=tuple(unknown))
-        return Merge(merged=merged, again=again, slots=slots, intents=tuple(intents))
-
-    def reset(self, worker_id: str, journal_id: str) -> None:
-        """The worker came with a new journal: what was leased to its old one ends, for nobody can know how (F26)."""
-        for run, lease in self._store.leased_to(worker_id):
-            if lease.journal_id != journal_id:
-                self._end(run, Reason.WORKER_RESET, f"{run.worker} lost its journal; how the run went is not known")
-
-    def _merge_other(
-        self, holder: Holder, item: m.Held, resume: list[m.Resume], forget: list[str], unknown: list[str]
-    ) -> None:
-        """A listed run that is not live here: ended already, deleted, or never ours."""
-        if not caps.is_cap(self._key, item.cap, item.run, holder.worker_id, holder.journal_id, item.digest):
-            self._refuse(holder, item.run, "listed a run without a valid cap")
-            unknown.append(item.run)
-            return
-        lease = self._store.lease(item.run)
-        if lease is None:
-            forget.append(item.run)  # ours once, deleted here since
-        elif self._is_of(lease, holder):
-            resume.append(self._resume(self._runs.get(item.run), lease))  # it says ``exited`` again, and is told committed
-        else:
-            unknown.append(item.run)
-
-    def _merge_live(self, run: Run, state: str) -> Run:
-        try:
-            if run.status is Status.ASSIGNED:
-                run = self._accept(run.id)
-            elif run.status is Status.LOST and state != "exited":
-                run = self._runs.advance(run.id, run_state.Find())
-        except IllegalTransition:
-            run = self._runs.get(run.id)
-        return run
-
-    def _merge_missing(
-        self, holder: Holder, missing: Iterable[tuple[Run, Lease]], takes_work: bool
-    ) -> tuple[Assignment, ...]:
-        """Runs leased to this worker that its inventory does not list."""
-        again: list[Assignment] = []
-        for run, lease in missing:
-            if not self._is_of(lease, holder):
-                continue  # of an older journal; ``reset`` ends those
-            try:
-                if run.status is Status.ASSIGNED and takes_work and not (run.should_cancel or run.should_abort):
-                    self._grip(run.id, lease, is_live=True)
-                    again.append(Assignment(run=run, lease=lease))
-                elif run.status is Status.ASSIGNED:
-                    self.take_back(run.id)
-                elif run.accepted_at is None:
-                    self._end(run, Reason.WORKER_LOST, f"{run.worker} was lost before the run began; it was never started")
-                else:
-                    self._end(run, Reason.WORKER_RESET, f"{run.worker} no longer has the run; how it went is not known")
-            except IllegalTransition:
-                _log.info("run %s changed while its worker came back", run.id)
-        return tuple(again)
-
-    def _resume(self, run: Run, lease: Lease) -> m.Resume:
-        is_live = run.status in run_state.LEASED
-        self._grip(run.id, lease, is_live=is_live)
-        if not is_live:  # what we have is what we keep
-            sizes = {record.stream: record.size for record in self._store.streams(run.id)}
-        else:
-            sizes = {stream: self._logs.size(run.id, stream) for stream in (OUTPUT, RESULTS, NOTES)}
-        return m.Resume(run=run.id, sizes=sizes, abort=is_live and run.should_abort)
 
     # ---- the words
 
@@ -228,7 +128,7 @@ class Leases:
         if not self._live(holder, run_id):
             return None
         try:
-            return self._accept(run_id)
+            return self.accept(run_id)
         except IllegalTransition:
             return None  # said before
 
@@ -239,16 +139,14 @@ class Leases:
         try:
             return self.take_back(run_id)
         except IllegalTransition:
-            self._refuse(holder, run_id, "gave back a run that it had accepted")
+            self.refuse(holder, run_id, "gave back a run that it had accepted")
             return None
 
     def started(self, holder: Holder, run_id: str, at: float) -> None:
         """The first command began."""
         if self._live(holder, run_id):
-            try:
+            with contextlib.suppress(IllegalTransition):  # it has ended, which says more
                 self._runs.advance(run_id, run_state.Start(at=self._stamp(holder, at)))
-            except IllegalTransition:
-                pass  # it has ended, which says more
 
     def append_log(self, holder: Holder, run_id: str, stream: int, offset: int, payload: bytes | memoryview) -> int:
         """Bytes of a stream. Answers how many the master has now; raises Gap when some before them are missing.
@@ -375,7 +273,7 @@ class Leases:
             change=change,
         )
 
-    def _accept(self, run_id: str) -> Run:
+    def accept(self, run_id: str) -> Run:
         """A cancel that came too late becomes an abort (4.4)."""
         now = self._clock.now()
         return self._runs.advance(
@@ -388,11 +286,9 @@ class Leases:
             },
         )
 
-    def _end(self, run: Run, reason: Reason, sentence: str) -> None:
+    def end_by_evidence(self, run: Run, reason: Reason, sentence: str) -> None:
         """End a run by evidence, with what its log holds so far."""
-        streams = [
-            self._logs.sync(run.id, stream) for stream in STREAM_LIMITS if self._logs.size(run.id, stream)
-        ]
+        streams = [self._logs.sync(run.id, stream) for stream in STREAM_LIMITS if self._logs.size(run.id, stream)]
         output = next((one for one in streams if one.stream == OUTPUT), None)
         receipt = Receipt(size=output.size if output else 0, sha256=output.sha256 if output else None)
         event = run_state.Finish(at=self._clock.now(), status=Status.ERRORED, reason=reason, sentence=sentence)
@@ -419,7 +315,8 @@ class Leases:
         return min(stamp, now)
 
     @staticmethod
-    def _is_of(lease: Lease, holder: Holder) -> bool:
+    def is_of(lease: Lease, holder: Holder) -> bool:
+        """Whether the lease was given to this worker and this journal."""
         return lease.worker_id == holder.worker_id and lease.journal_id == holder.journal_id
 
     def _live(self, holder: Holder, run_id: str) -> bool:
@@ -438,13 +335,14 @@ class Leases:
                     is_live = self._runs.get(run_id).status in run_state.LEASED
                 except NotFound:
                     is_live = False
-                grip = self._grip(run_id, lease, is_live=is_live)
+                grip = self.remember(run_id, lease, is_live=is_live)
         if grip is None or (grip.worker_id, grip.journal_id) != (holder.worker_id, holder.journal_id):
-            self._refuse(holder, run_id, "spoke about a run that is not leased to it")
+            self.refuse(holder, run_id, "spoke about a run that is not leased to it")
             return None
         return grip
 
-    def _grip(self, run_id: str, lease: Lease, *, is_live: bool) -> Grip:
+    def remember(self, run_id: str, lease: Lease, *, is_live: bool) -> Grip:
+        """Whose words about the run are taken from now on."""
         grip = Grip(worker_id=lease.worker_id, journal_id=lease.journal_id, is_live=is_live)
         with self._lock:
             self._grips[run_id] = grip
@@ -455,7 +353,8 @@ class Leases:
             self._grips.pop(run_id, None)
             self._dirty = {one for one in self._dirty if one[0] != run_id}
 
-    def _refuse(self, holder: Holder, run_id: str, what: str) -> None:
+    def refuse(self, holder: Holder, run_id: str, what: str) -> None:
+        """Count and log words that nobody may say (S-20, F14)."""
         self.refused += 1
         _log.warning("security: worker %s %s: %s", holder.name, what, run_id)
 
@@ -468,4 +367,4 @@ def _object(raw: bytes) -> str:
     return documents.canonical(value)
 
 
-__all__ = ["Assignment", "Gap", "Holder", "Leases", "Merge"]
+__all__ = ["Assignment", "Gap", "Holder", "Leases"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, BinaryIO, Protocol
 
@@ -21,6 +22,7 @@ from appliance.model.steps import Step, read_steps
 from appliance.wire import NOTES, OUTPUT, REQUEST_LIMIT, RESULTS_LIMIT
 
 QUEUE_LIMIT = 100_000  # pending runs
+PAGE = 1000  # runs looked at in one go
 LOG_PAGE = 1 << 20  # bytes of log in one answer
 NOTES_SHOWN = 1 << 20  # bytes of notes read for the steps of a run
 
@@ -52,7 +54,7 @@ class Runs:
         logs: LogReader,
         clock: Clock,
         events: Events,
-        limits: Limits = Limits(),
+        limits: Limits = Limits(),  # noqa: B008 -- frozen
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._repository = repository
@@ -91,7 +93,9 @@ class Runs:
         values = parameters.resolve(document.parameters, dict(given))
         sample = build_request(_SAMPLE_ID, project, job, 10**9, values, document, self._limits)
         if len(msgspec.json.encode(sample)) > REQUEST_LIMIT:
-            raise TooLarge(f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"})
+            raise TooLarge(
+                f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"}
+            )
         if self._store.counts().get(Status.PENDING, 0) >= QUEUE_LIMIT:
             raise Unavailable(f"{QUEUE_LIMIT} runs are waiting already; try again when some have run", 30.0)
         now = self._clock.now()
@@ -115,14 +119,16 @@ class Runs:
     def advance(
         self,
         run_id: str,
-        *events: run_state.Event,
+        events: run_state.Event | Callable[[Run], Sequence[run_state.Event]],
+        *,
         store: Callable[[Run, int], bool] | None = None,
         change: Callable[[Run], Mapping[str, Any]] | None = None,
     ) -> Run:
         """Apply events to a run: load, apply the pure table, compare-and-set; again when somebody was faster.
 
-        ``change`` gives further fields to set, from the run as it was. ``store`` writes the new run if its version is
-        still the given one (default: replace). Raises NotFound, or IllegalTransition when an event does not apply.
+        ``events`` may depend on the run as it is found. ``change`` gives further fields to set, from the run as it was.
+        ``store`` writes the new run if its version is still the given one (default: replace).
+        Raises NotFound, or IllegalTransition when an event does not apply.
         """
         write = store or self._store.replace
         while True:
@@ -135,12 +141,10 @@ class Runs:
                 started_at=run.started_at,
                 finished_at=run.finished_at,
             )
-            for event in events:
+            for event in events(run) if callable(events) else (events,):
                 position = run_state.advance(position, event)
             fields = dict(change(run)) if change else {}
-            after = msgspec.structs.replace(
-                run, **msgspec.structs.asdict(position), **fields, version=run.version + 1
-            )
+            after = msgspec.structs.replace(run, **msgspec.structs.asdict(position), **fields, version=run.version + 1)
             if write(after, run.version):
                 self._events.publish(RunChanged(after))
                 return after
@@ -197,6 +201,25 @@ class Runs:
                 continue  # it was assigned, or cancelled, meanwhile
         return len(expired)
 
+    def cancel_removed(self) -> int:
+        """Cancel pending runs whose job is no longer in force (4.2); answers how many."""
+        after: RunKey | None = None
+        removed = 0
+        while page := self._store.pending(after, PAGE):
+            gone = {
+                key for key in {(run.project, run.job) for run in page} if self._repository.projects.job(*key) is None
+            }
+            for run in page:
+                if (run.project, run.job) in gone:
+                    event = run_state.Cancel(
+                        at=self._clock.now(), reason=run_state.Reason.REMOVED, sentence="its job was removed"
+                    )
+                    with contextlib.suppress(run_state.IllegalTransition):
+                        self.advance(run.id, event)
+                        removed += 1
+            after = RunKey(created_at=page[-1].created_at, id=page[-1].id)
+        return removed
+
     def _cancel_pending(self, run: Run, by: str) -> Asked:
         event = run_state.Cancel(
             at=self._clock.now(), reason=run_state.Reason.REQUESTED, sentence=f"cancelled by {by} before it began"
@@ -205,7 +228,7 @@ class Runs:
         return Asked(run=after, outcome="cancelled", sentence=after.sentence)
 
     def _ask(self, run: Run, **intent: Any) -> Run:
-        """Store an intent on a leased run; IllegalTransition when it changed meanwhile, so that the caller looks again."""
+        """Store an intent on a leased run; IllegalTransition when it changed meanwhile: the caller looks again."""
         after = msgspec.structs.replace(run, **intent, version=run.version + 1)
         if not self._store.replace(after, run.version):
             raise run_state.IllegalTransition("changed meanwhile")
@@ -222,7 +245,7 @@ class Runs:
         return run
 
     def numbered(self, project: str, job: str, number: str) -> Run:
-        """The run that people call ``project/job#number``: a number, ``latest`` or ``last-success``. Raises NotFound."""
+        """The run called ``project/job#number``: a number, ``latest`` or ``last-success``. Raises NotFound."""
         match number:
             case "latest":
                 run = self._store.newest(project, job)

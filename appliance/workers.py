@@ -89,8 +89,13 @@ class Workers:
             raise Invalid(f"over {PROPERTIES} properties", {"properties": f"at most {PROPERTIES}"})
         now = self._clock.now()
         secret = self._random(tokens.SIZE)
-        worker = Worker(id=str(uuid.UUID(bytes=self._random(16), version=4)), name=name, owner=owner, created_at=now,
-                        properties=given)
+        worker = Worker(
+            id=str(uuid.UUID(bytes=self._random(16), version=4)),
+            name=name,
+            owner=owner,
+            created_at=now,
+            properties=given,
+        )
         token = Token(
             id=str(uuid.UUID(bytes=self._random(16), version=4)),
             kind="worker",

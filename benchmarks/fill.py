@@ -34,7 +34,7 @@ def multiply_runs(database: Path, count: int) -> None:
         _copy(connection, "run", "id", changed, source, count)
         for table in _tables(connection):
             if "run_id" in _columns(connection, table):
-                _copy(connection, table, "run_id", {"run_id": _ID}, source, count)
+                _copy(connection, table, "run_id", {"run_id": _ID, "key": "key || n"}, source, count)
         for _, statement in triggers:
             connection.execute(statement)
     if list(connection.execute("PRAGMA foreign_key_check")):

@@ -67,7 +67,7 @@ def test_elsewhere_the_demo_makes_the_small_repository(tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Path:
     """A checkout that looks like this project's, with a commit."""
     top = tmp_path / "checkout"
-    for name in ("setup.py", "appliance/examples/example.yaml", "tests/model/test_names.py", "docs/index.md"):
+    for name in ("setup.py", "appliance/examples/example.yaml", "tests/model/test_run_state.py", "docs/index.md"):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text("")
     git(tmp_path, "init", "--quiet", "--template=", str(top))
@@ -78,7 +78,11 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_inside_a_checkout_of_this_project_the_demo_builds_that(checkout: Path, tmp_path: Path) -> None:
     parameters = demo_repository.real_job_parameters(checkout / "docs", tmp_path / "spare")
-    assert parameters == {"repository": str(checkout.resolve()), "tests": "tests/model", "runner": "pytest"}
+    assert parameters == {
+        "repository": str(checkout.resolve()),
+        "tests": "tests/model/test_run_state.py",
+        "runner": "pytest",
+    }
     assert not (tmp_path / "spare").exists()
 
 

@@ -27,7 +27,7 @@ from appliance.model.errors import ApplianceError, Full, Unavailable
 _log = logging.getLogger(__name__)
 
 OPEN_FILES = 256
-_REMEMBERED = 8192  # streams whose digest so far is kept, open or not; an older one is read again
+REMEMBERED = 8192  # streams whose digest so far is kept, open or not; an older one is read again
 _PIECE = 1 << 20
 
 
@@ -252,7 +252,7 @@ class LogStore:
             one = self._streams.get(key)
             if one is None:
                 one = self._streams[key] = _Stream(self._path(run_id, stream))
-                if len(self._streams) > _REMEMBERED:
+                if len(self._streams) > REMEMBERED:
                     self._forget_oldest()
             else:
                 self._streams.move_to_end(key)

@@ -1,4 +1,4 @@
-"""What the master does about the words of one worker connection. Blocking, so it runs in lanes; the gateway does the I/O.
+"""What the master does about the words of one worker connection. It blocks, so lanes run it; the gateway does the I/O.
 
 The order of F15: a new connection of a worker first retires the old one, so that no word of the old one is obeyed after
 the new inventory was merged.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from appliance.clock import Clock
 from appliance.db.logs import Gap
 from appliance.events import Events, LogGrew, RunChanged, WorkerChanged
+from appliance.inventories import Inventories
 from appliance.leases import Assignment, Holder, Leases
 from appliance.master.roster import Roster, Seat, Voice
 from appliance.model.entities import Run, Worker
@@ -40,6 +41,7 @@ class Conversation:
         *,
         runs: Runs,
         leases: Leases,
+        inventories: Inventories,
         workers: Workers,
         roster: Roster,
         events: Events,
@@ -52,6 +54,7 @@ class Conversation:
         self._voice = voice
         self._runs = runs
         self._leases = leases
+        self._inventories = inventories
         self._workers = workers
         self._roster = roster
         self._events = events
@@ -100,12 +103,12 @@ class Conversation:
                 clock_offset=offset,
             ),
         )
-        self._leases.reset(worker.id, hello.journal)
+        self._inventories.reset(worker.id, hello.journal)
         self._holder = Holder(
             worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3)
         )
         takes_work = worker.is_enabled and not worker.is_draining
-        merge = self._leases.reconcile(self._holder, greeting.held, takes_work=takes_work)
+        merge = self._inventories.reconcile(self._holder, greeting.held, takes_work=takes_work)
         seat = Seat(worker, self._voice, hello.journal)
         welcome(merge.merged)
         with self._idle:

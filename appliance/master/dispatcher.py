@@ -156,7 +156,7 @@ class Dispatcher:
                 heapq.heappush(self._queues.setdefault(group, []), waiting)
 
     def _choose(self, seats: list[Seat], refused: set[Group]) -> tuple[Group, _Waiting, Seat] | None:
-        """The oldest waiting run that one of the seats can have, taken from the queue, and the least loaded such seat."""
+        """The oldest waiting run that a seat can have, taken from the queue, and the least loaded such seat."""
         with self._lock:
             heads = sorted((queue[0], group) for group, queue in self._queues.items() if group not in refused)
         for waiting, group in heads:
@@ -240,4 +240,3 @@ class Dispatcher:
         run, lease = assignment.run, assignment.lease
         secrets = {"ORCHESTRA_TOKEN": self._run_token(run.id)}
         seat.voice.say(m.Assign, run=run.id, cap=lease.cap, request=lease.request, secrets=secrets)
-

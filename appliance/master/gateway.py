@@ -1,7 +1,7 @@
 """The only WebSocket server: worker connections and live views, in one asyncio thread. Sockets in, words out.
 
-A connection arrives with the head of its request, taken over from the web server's port (``adopt``), or on a port of its
-own. Nothing blocks here: what touches disk or database runs in lanes.
+A connection arrives with the head of its request, taken over from the web server's port (``adopt``), or on a port of
+its own. Nothing blocks here: what touches disk or database runs in lanes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
@@ -26,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from appliance.db.repository import Repository
 from appliance.events import Event, Events, RunChanged, WorkerChanged, WorkerRevoked
+from appliance.master.connection import Connection, Door
 from appliance.master.conversation import Conversation
 from appliance.master.lanes import Lanes
 from appliance.master.live import Live
@@ -38,12 +38,11 @@ from appliance.wire import (
     MESSAGE_LIMIT,
     PING_EVERY,
     PONG_WITHIN,
-    SEND_WITHIN,
     SUBPROTOCOL,
     Close,
 )
 from appliance.wire import messages as m
-from appliance.wire.master_end import Greeting, MasterEnd, Merged
+from appliance.wire.master_end import Greeting, MasterEnd
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger("websockets.server")
@@ -51,128 +50,10 @@ _library_log.setLevel(logging.CRITICAL)  # a cut cable is no error; what matters
 
 HANDSHAKES = 100  # under way at once (S-61)
 OPEN_WITHIN = 10.0  # seconds for a handshake, and then for a whole hello
-UNDER_WAY = 96  # words of one connection that wait for a lane; then its socket is not read
 WORKER_PATH, EVENTS_PATH = "/worker", "/api/v1/events"
 
 Authenticate = Callable[[str], Principal]
-NewConversation = Callable[[Worker, "Connection"], Conversation]
-
-
-class _Adopted(ServerConnection):
-    """A connection whose request head was read by somebody else."""
-
-    head = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Replay what was read, before the loop reads more."""
-        super().connection_made(transport)
-        if self.head:
-            self.data_received(self.head)
-
-
-class Connection:
-    """One worker's socket: a voice for other threads, and the loop of its reader and its writer."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, end: MasterEnd) -> None:
-        self.end = end
-        self.conversation: Conversation | None = None
-        self._loop = loop
-        self._out: deque[tuple[str, str | None]] = deque()  # text, and the run it assigns
-        self._unsent: list[str] = []
-        self._wake = asyncio.Event()
-        self._under_way = 0
-        self._room = asyncio.Event()
-        self._room.set()
-
-    # ---- voice: any thread
-
-    def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
-        """See ``Voice.say``."""
-        self._post(self._say, kind, fields)
-
-    def close(self, code: int, text: str) -> None:
-        """See ``Voice.close``."""
-        self._post(self._close, code, text)
-
-    def welcome(self, greeting: Greeting, merged: Merged, at: Any) -> None:
-        """Send the welcome."""
-        self._post(self._welcome, greeting, merged, at)
-
-    def retire(self) -> None:
-        """See ``Voice.retire``."""
-        if self.conversation is not None:
-            self.conversation.retire()
-
-    def done(self) -> None:
-        """One word was dealt with."""
-        self._post(self._done)
-
-    def _post(self, call: Callable[..., None], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            _log.debug("the gateway has stopped")  # workers hear everything again when they are back
-
-    # ---- loop thread only
-
-    def _say(self, kind: Callable[..., m.Message], fields: dict[str, object]) -> None:
-        run_id = str(fields["run"]) if kind is m.Assign else None
-        if self.end.closed is not None:
-            if run_id is not None:
-                self._unsent.append(run_id)
-            return
-        self.end.say(kind, **fields)
-        self._flush(run_id)
-
-    def _close(self, code: int, text: str) -> None:
-        self.end.close(code, text)
-        self._flush()
-
-    def _welcome(self, greeting: Greeting, merged: Merged, at: Any) -> None:
-        self.end.welcome(greeting, merged, at)
-        self._flush()
-
-    def _flush(self, run_id: str | None = None) -> None:
-        self._out.extend((text, run_id) for text in self.end.take())
-        self._wake.set()
-
-    def _done(self) -> None:
-        self._under_way -= 1
-        if self._under_way < UNDER_WAY:
-            self._room.set()
-
-    async def take_room(self) -> None:
-        """Wait until one more word may be put into a lane."""
-        self._under_way += 1
-        if self._under_way >= UNDER_WAY:
-            self._room.clear()
-            await self._room.wait()
-
-    async def write(self, socket: ServerConnection) -> None:
-        """Send what is to be sent until the conversation is closed."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._out:
-                text, _ = self._out.popleft()
-                try:
-                    async with asyncio.timeout(SEND_WITHIN):
-                        await socket.send(text)
-                except TimeoutError:
-                    socket.transport.abort()  # a peer that reads nothing (F11)
-                    return
-            if self.end.closed is not None:
-                await socket.close(*self.end.closed)
-                return
-
-    def answered(self) -> None:
-        """The end may have something to say after a frame."""
-        self._flush()
-
-    def unsent(self) -> list[str]:
-        """Runs whose assignments were never given to the socket. Ends the conversation."""
-        self.end.close(Close.RESTART, "gone")
-        return self._unsent + [run_id for _, run_id in self._out if run_id is not None]
+NewConversation = Callable[[Worker, Connection], Conversation]
 
 
 class Gateway:
@@ -261,9 +142,10 @@ class Gateway:
         options: dict[str, Any] = dict(
             process_request=self._admit,
             compression=None,
+            create_connection=Door,
             server_header=None,
             open_timeout=OPEN_WITHIN,
-            select_subprotocol=self._subprotocol,
+            select_subprotocol=_choose_subprotocol,
             **self._connection_options(),
             max_size=MESSAGE_LIMIT,
         )
@@ -292,9 +174,13 @@ class Gateway:
 
     @staticmethod
     def _connection_options() -> dict[str, Any]:
-        return dict(
-            ping_interval=PING_EVERY, ping_timeout=PONG_WITHIN, close_timeout=2.0, max_queue=4, write_limit=65_536
-        )
+        return {
+            "ping_interval": PING_EVERY,
+            "ping_timeout": PONG_WITHIN,
+            "close_timeout": 2.0,
+            "max_queue": 4,
+            "write_limit": 65_536,
+        }
 
     async def _adopt(self, taken: socket.socket, head: bytes) -> None:
         if self._handshakes >= HANDSHAKES or self._server is None or self._is_closing:
@@ -304,9 +190,9 @@ class Gateway:
         protocol = ServerProtocol(
             max_size=MESSAGE_LIMIT,
             logger=_library_log,
-            select_subprotocol=lambda _, offered: SUBPROTOCOL if SUBPROTOCOL in offered else None,  # type: ignore[arg-type,return-value]  # NewType of str
+            select_subprotocol=_choose_subprotocol,
         )
-        connection = _Adopted(protocol, server, **self._connection_options())
+        connection = Door(protocol, server, **self._connection_options())
         connection.head = head
         assert self._loop is not None
         try:
@@ -314,14 +200,11 @@ class Gateway:
         except OSError:
             taken.close()
 
-    @staticmethod
-    def _subprotocol(_: ServerConnection, offered: Any) -> Subprotocol | None:
-        return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
     # ---- handshake
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide about a handshake before it is answered: who is it, and is this the right door (S-12)?"""
+        assert isinstance(connection, Door)
         path = request.path.partition("?")[0]
         if self._handshakes >= HANDSHAKES:
             return _refuse(connection, 429, "too many connections at once: try again")
@@ -329,17 +212,17 @@ class Gateway:
         try:
             if path == EVENTS_PATH:
                 peer = connection.remote_address[0] if connection.remote_address else ""
-                principal, session = await asyncio.to_thread(self._live.authenticate, request, peer)
-                connection.principal, connection.session = principal, session  # type: ignore[attr-defined]  # ours
+                connection.listener = await asyncio.to_thread(self._live.authenticate, request, peer)
                 return None
             if path != WORKER_PATH:
                 return _refuse(connection, 404, "there is no WebSocket here")
             if "Origin" in request.headers:
                 return _refuse(connection, 403, "browsers do not speak here")
-            if SUBPROTOCOL not in ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).replace(" ", "").split(","):
+            if SUBPROTOCOL not in ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).replace(" ", "").split(
+                ","
+            ):
                 return _refuse(connection, 426, f"this master speaks {SUBPROTOCOL}")
-            worker = await asyncio.to_thread(self._worker_of, request.headers.get_all("Authorization"))
-            connection.worker = worker  # type: ignore[attr-defined]  # ours
+            connection.worker = await asyncio.to_thread(self._worker_of, request.headers.get_all("Authorization"))
             return None
         except Unauthenticated as error:
             return _refuse(connection, 401, str(error))
@@ -363,10 +246,11 @@ class Gateway:
     # ---- connections
 
     async def _serve(self, connection: ServerConnection) -> None:
-        if hasattr(connection, "worker"):
+        assert isinstance(connection, Door)
+        if connection.worker is not None:
             await self._serve_worker(connection, connection.worker)
-        else:
-            await self._live.serve(connection, connection.principal, connection.session)  # type: ignore[attr-defined]  # ours
+        elif connection.listener is not None:
+            await self._live.serve(connection, *connection.listener)
 
     async def _serve_worker(self, socket: ServerConnection, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
@@ -409,9 +293,7 @@ class Gateway:
         conversation = connection.conversation
         assert conversation is not None
         try:
-            conversation.greet(
-                greeting, lambda merged: connection.welcome(greeting, merged, self._clock.now())
-            )
+            conversation.greet(greeting, lambda merged: connection.welcome(greeting, merged, self._clock.now()))
         except Exception:
             _log.exception("the inventory of worker %s could not be merged", conversation.worker.name)
             connection.close(Close.RESTART, "the inventory could not be merged: come back later")
@@ -464,3 +346,7 @@ def _word(connection: Connection, conversation: Conversation, event: Any) -> Non
 def _refuse(connection: ServerConnection, status: int, text: str) -> Response:
     return connection.respond(http.HTTPStatus(status), text + "\n")
 
+
+def _choose_subprotocol(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Ours if it is offered; listeners offer none."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None

@@ -6,8 +6,8 @@ A client says what it wants to hear; nothing it says changes anything (S-12):
     {"subscribe": "log", "run": "<id>", "offset": 0}     the output of a run from a byte on
 
 and hears ``{"type": "run", "run": {…}}`` with the run as the service shows it, binary frames (16 bytes of the run's id,
-u64 offset big endian, then bytes of output) and ``{"type": "log_end", "run": "<id>", "size": n}``. A client that is slow
-hears the latest state of each run, never a backlog; ``{"type": "missed"}`` tells that it should look again.
+u64 offset big endian, then bytes of output) and ``{"type": "log_end", "run": "<id>", "size": n}``. A slow client hears
+the latest state of each run, never a backlog; ``{"type": "missed"}`` tells that it should look again.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ class _Client:
 class Live:
     """All listeners. Events arrive from any thread and are told on the gateway's."""
 
-    def __init__(
-        self, runs: Runs, events: Events, authenticate: Authenticate, show: Callable[[Run], bytes]
-    ) -> None:
+    def __init__(self, runs: Runs, events: Events, authenticate: Authenticate, show: Callable[[Run], bytes]) -> None:
         """``authenticate(path, headers, peer)``; ``show`` gives a run as the service's JSON document."""
         self._runs = runs
         self._events = events
@@ -143,9 +141,7 @@ class Live:
             run = await asyncio.to_thread(self._runs.get, wish.run)
         except ApplianceError:
             run = None
-        may_see = run is not None and may(
-            client.principal, Right.READ, run.project, run_id=run.id, parent=run.parent
-        )
+        may_see = run is not None and may(client.principal, Right.READ, run.project, run_id=run.id, parent=run.parent)
         if run is None or not may_see:
             client.changed.pop(wish.run, None)
             return True  # what one may not see does not exist: silence, not an error that tells them apart

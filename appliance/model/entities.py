@@ -24,7 +24,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the deciding command ended: exactly one of ``code`` and ``signal``. ``command`` names it, as ``commands[0]``."""
+    """How the deciding command ended: either ``code`` or ``signal``. ``command`` names it, as ``commands[0]``."""
 
     code: int | None = None
     signal: str | None = None
@@ -114,7 +114,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
-    """What of a stream is durable on the master. ``boot_id`` tells after a crash whether the file's size may be trusted."""
+    """What of a stream is durable on the master. ``boot_id`` tells after a crash whether to trust the file's size."""
 
     run_id: str
     stream: int
@@ -201,7 +201,7 @@ class User(msgspec.Struct, frozen=True):
 class Token(msgspec.Struct, frozen=True):
     """A stored token: only the SHA-256 (hex) of its 32 bytes is kept.
 
-    ``kind``: ``user`` (``user`` set), ``worker`` (``worker_id`` set) or ``setup`` (makes the first administrator, once).
+    ``kind``: ``user`` (``user`` set), ``worker`` (``worker_id`` set), or ``setup`` (makes the first administrator).
     """
 
     id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from appliance.model import documents, templates
@@ -160,17 +160,18 @@ def find_cycle(links: dict[str, list[str]]) -> list[str]:
     """A way that ends where it began, as ``[a, b, a]``, or an empty list. Links to unknown names are left out."""
     done: set[str] = set()
     for start in links:
-        way, onward = [start], [iter(links[start])]
-        while way and way[-1] not in done:
-            following = next((name for name in onward[-1] if name in links and name not in done), None)
+        way: dict[str, Iterator[str]] = {}  # the names on the way in their order, with the links not yet followed
+        following: str | None = start if start not in done else None
+        while following is not None or way:
             if following is None:
-                done.add(way.pop())
-                onward.pop()
+                done.add(way.popitem()[0])
             elif following in way:
-                return [*way[way.index(following) :], following]
+                names = list(way)
+                return [*names[names.index(following) :], following]
             else:
-                way.append(following)
-                onward.append(iter(links[following]))
+                way[following] = iter(links[following])
+            onward = next(reversed(way.values())) if way else iter(())
+            following = next((name for name in onward if name in links and name not in done), None)
     return []
 
 

@@ -1,4 +1,4 @@
-"""What a worker is asked to do: the request of an assignment, built from a run and the definition it was triggered with.
+"""What a worker is asked to do: the request of an assignment, made of a run and the definition of its trigger.
 
 Its exact text is kept with the lease, so that a repeated assignment is identical, and its digest is what the cap signs.
 Secrets are no part of it.

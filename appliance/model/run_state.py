@@ -1,4 +1,4 @@
-"""THE state machine of a run: every status, reason and legal transition (reliability.md section 4). Nothing else decides.
+"""THE state machine of a run: every status, reason and legal transition (reliability.md section 4).
 
 ``advance`` is the only way to a new status. The database repeats LEGAL in a trigger; a test keeps both equal.
 

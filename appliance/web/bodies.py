@@ -19,7 +19,6 @@ from appliance.web.head import Head
 
 CSRF_FIELD = "csrf"
 _MOST_FIELDS = 1000
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<where>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"field `([^`]{0,100})`")
 
 
@@ -141,9 +140,8 @@ def _convert(value: dict[str, Any], wanted: Any, *, strict: bool) -> Any:
     try:
         return msgspec.convert(value, wanted, strict=strict)
     except msgspec.ValidationError as error:
-        match = _PLACE.match(str(error))
-        what, where = (match["what"], match["where"]) if match else (str(error), None)
-        place = (where or "").lstrip(".")
+        what, mark, where = str(error).rpartition(" - at `$")  # msgspec says: Expected `int` - at `$.count`
+        what, place = (what, where.rstrip("`").lstrip(".")) if mark else (str(error), "")
         if named := _FIELD.search(what):
             place = f"{place}.{named[1]}" if place else named[1]
         sentence = f"{place}: {what}" if place else what

@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from appliance.accounts import SESSION_LONGEST, Accounts, Login
@@ -91,6 +91,9 @@ def authenticate_socket(accounts: Accounts, settings: WebSettings, head: Head) -
     origin = head.headers.get("origin")
     if origin is not None and not head.is_own_origin(origin, settings.base_url):
         raise Forbidden("pages of other sites may not listen here")
+    if origin is not None:
+        # TLS may have ended before us; the Origin, which is ours, tells which of the two cookie names the page has.
+        head = replace(head, scheme=origin.partition("://")[0].lower())
     caller = authenticate(accounts, head)
     if caller.principal is None:
         raise Unauthenticated("log in, or send a token")

@@ -67,7 +67,7 @@ class _Channel(HTTPChannel):
             if end < 0 and len(self._head) < HEAD_LIMIT:
                 return True
             data, self._head = self._head, b""
-            if 0 < end and _is_upgrade(data[:end]):
+            if end > 0 and _is_upgrade(data[:end]):
                 self._leave(data)
                 return False
         more: bool = super().received(data)

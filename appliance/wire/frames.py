@@ -1,4 +1,4 @@
-"""The binary data frame, big endian: type u8, run 16 bytes, stream u16, offset u64, crc32 u32, then 1 to CHUNK bytes."""
+"""The binary data frame, big endian: type u8, run 16 bytes, stream u16, offset u64, crc32 u32, 1 to CHUNK bytes."""
 
 from __future__ import annotations
 

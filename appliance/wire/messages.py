@@ -256,22 +256,10 @@ FromWorker = (
     | Drain
     | ErrorReply
 )
-FromMaster = (
-    Welcome
-    | ResumePage
-    | Assign
-    | Ack
-    | Nack
-    | Committed
-    | Forget
-    | Abort
-    | Withdraw
-    | Drain
-    | ErrorReply
-)
+FromMaster = Welcome | ResumePage | Assign | Ack | Nack | Committed | Forget | Abort | Withdraw | Drain | ErrorReply
 
 DEPTH = 16
-_NESTING = regex.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_NESTING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', regex.DOTALL)  # possessive: one pass over any text
 _decode_from_worker = msgspec.json.Decoder(FromWorker).decode
 _decode_from_master = msgspec.json.Decoder(FromMaster).decode
 _encode = msgspec.json.Encoder().encode

@@ -201,7 +201,7 @@ class WorkerEnd:
     # ---- what to send
 
     def next(self) -> str | Read | None:
-        """The next thing to send: a control message, or bytes to be read first. None: wait for the next fact or frame."""
+        """The next thing to send: a control message, or bytes to be read first. None: wait for a fact or a frame."""
         if self._out:
             return self._out.popleft()
         if not self.is_welcome:
@@ -350,7 +350,7 @@ class WorkerEnd:
         else:
             self._storing[message.run] = (message.cap, digest)
             return [Store(run=message.run, cap=message.cap, request=message.request, secrets=message.secrets)]
-        if known != digest:
+        if known != digest:  # public: digests of two requests that we were given
             self._tell(m.ErrorReply, re=message.id, code="conflict", text="another request for the same run")
             return []
         if is_stored:  # else it is on its way to the disk, and ``accepted`` follows
@@ -397,5 +397,3 @@ class WorkerEnd:
         for run in self.runs.values():
             if run.resumed and not run.told_exit:
                 self._wake(run.run)
-
-

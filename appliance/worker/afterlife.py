@@ -16,6 +16,7 @@ from appliance.model.documents import strict_json
 from appliance.model.errors import Invalid
 from appliance.wire import RESULTS_INLINE, RESULTS_LIMIT
 from appliance.worker import rundir
+from appliance.worker.marks import read_marks
 from appliance.worker.rundir import Damaged, RunDirectory
 
 
@@ -122,20 +123,25 @@ def _last_begun(notes: list[dict[str, Any]]) -> str | None:
 
 def _cut_log(directory: RunDirectory, boot: object) -> None:
     """Cut the log to what was durable when the machine went down; to nothing without a mark that can be trusted."""
-    try:
-        mark = directory.read_object(rundir.MARK) or {}
-    except Damaged:
-        mark = {}
-    offset = mark.get("offset", 0) if mark.get("boot") == boot else 0
-    try:
-        size = os.stat(directory.file(rundir.LOG)).st_size
-    except FileNotFoundError:
+    if not directory.has(rundir.LOG):
         return
-    if offset <= size:
-        os.truncate(directory.file(rundir.LOG), offset)
-    # The digest is of public bytes, a receipt against a broken disk.
-    if _digest(directory, rundir.LOG)[1] != mark.get("sha256", rundir.sha256(b"")):
-        os.truncate(directory.file(rundir.LOG), 0)
+    size = os.stat(directory.file(rundir.LOG)).st_size
+    for mark in read_marks(directory):
+        # The digest is of public bytes, a receipt against a broken disk.
+        if mark["boot"] == boot and mark["offset"] <= size and _prefix(directory, mark["offset"]) == mark["sha256"]:
+            os.truncate(directory.file(rundir.LOG), mark["offset"])
+            return
+    os.truncate(directory.file(rundir.LOG), 0)
+
+
+def _prefix(directory: RunDirectory, size: int) -> str:
+    """SHA-256 of so many first bytes of the log."""
+    digest = hashlib.sha256()
+    with open(directory.file(rundir.LOG), "rb") as file:
+        while size > 0 and (chunk := file.read(min(size, 1 << 20))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return digest.hexdigest()
 
 
 def _keep_results(directory: RunDirectory) -> int:

@@ -172,9 +172,14 @@ class Executor:
         for index, definition in enumerate(definitions):
             name = f"{phase}[{index}]"
             label = definition.get("name") if isinstance(definition, dict) else None
-            if phase != TEARDOWN and self.verdict.is_good and self._abort_grace() is not None:
+            is_skipped = self._abort_grace() is not None
+            if is_skipped:
                 self.verdict.abort(f"aborted before {name} began")
-            if phase != TEARDOWN and not self.verdict.is_good:
+            if phase != TEARDOWN:
+                is_skipped = not self.verdict.is_good
+            elif any(time.monotonic() >= limit.at for limit in limits):
+                is_skipped = True  # the command before it used the time up, and has said so
+            if is_skipped:
                 self._note("skipped", phase=phase, index=index, name=label)
                 continue
             ending = self._run_command(phase, index, definition, label, limits)

@@ -97,7 +97,7 @@ class Link:
         on_commit: Callable[[str], None],
         random: Callable[[], float],
     ) -> None:
-        """``random`` gives numbers from 0 to 1, for the jitter. ``on_commit`` hears of each run the master has whole."""
+        """``random`` gives numbers from 0 to 1, for jitter. ``on_commit`` hears of each run the master has whole."""
         self._url = url
         self._token = token
         self._slots = slots

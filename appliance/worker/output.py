@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from appliance.worker.disk import Disk
+from appliance.worker.marks import Marks
 from appliance.worker.notes import NO_SPACE
-from appliance.worker.rundir import LOG, MARK, TAIL, RunDirectory
+from appliance.worker.rundir import LOG, TAIL, RunDirectory
 
 SYNC_EVERY = 5.0  # seconds
 SYNC_BYTES = 1 << 20
@@ -34,6 +35,7 @@ class Output:
         )
         self._digest = hashlib.sha256()
         self._boot_id = boot_id
+        self._marks = Marks(directory)
         self._tell = tell
         self._tail_size = min(TAIL_MOST, limit // 2)
         self._head_size = limit - self._tail_size
@@ -68,12 +70,7 @@ class Output:
         self._disk.sync_content(self._descriptor)
         self._synced = self.size
         self._sync_at = None
-        mark = {"offset": self.size, "sha256": self.digest(), "boot": self._boot_id}
-        try:
-            self._directory.replace_object(MARK, mark)
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise  # on a full disk the old mark stays: it is still true
+        self._marks.add(self.size, self.digest(), self._boot_id)
 
     def finish(self) -> None:
         """No more output comes: add what was held back, and make all durable. Raises OSError (F18)."""
@@ -131,6 +128,9 @@ class Output:
     def _hold(self, chunk: bytes) -> None:
         if self._ring is None:
             self._ring = self._open_ring()
+        if self._tail_size == 0:
+            self._held += len(chunk)
+            return
         view = memoryview(chunk)
         if len(view) > self._tail_size:
             skipped = len(view) - self._tail_size
@@ -162,7 +162,7 @@ class Output:
         if dropped := self._held - kept:
             self._tell("cut", offset=self.size, dropped=dropped)
             self.remarks.append(f"output over the limit: {dropped} bytes were cut at byte {self.size}")
-        first = self._held % self._tail_size if dropped else 0
+        first = self._held % kept if dropped and kept else 0
         for start, stop in ((first, kept), (0, first)):
             while start < stop:
                 chunk = os.pread(ring, min(65_536, stop - start), start)

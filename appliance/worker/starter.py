@@ -9,13 +9,16 @@ would be slow and unsafe. Executors outlive it. It ends when its input does.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import signal
+import traceback
 from typing import Any
 
 from appliance.worker.executor import execute
+from appliance.worker.rundir import ERRORS
 
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from appliance.worker.starter import main; main()"
 
@@ -47,13 +50,21 @@ def _fork(launch: dict[str, Any], umask: int) -> None:
     if pid == 0:
         try:
             null = os.open("/dev/null", os.O_RDWR)
-            for descriptor in (0, 1):
+            for descriptor in (0, 1, 2):  # nobody waits for the end of a pipe because a run goes on
                 os.dup2(null, descriptor)
             os.close(null)
             execute(launch, umask)
+        except Exception:
+            _keep_traceback(launch["directory"])
         finally:
             os._exit(0)
     _say(f"forked {launch['run']} {pid}")
+
+
+def _keep_traceback(directory: str) -> None:
+    """The executor could not even begin; the supervisor tries again, and a person finds out why."""
+    with contextlib.suppress(OSError), open(f"{directory}/{ERRORS}", "w") as file:
+        file.write(traceback.format_exc())
 
 
 def _say(text: str) -> None:

@@ -59,6 +59,7 @@ class _Live:
         self.pidfd: int | None = None
         self.launches = 0
         self.launched_at = 0.0  # loop time
+        self.is_asked = False  # of the starter, which has not answered yet
         self.is_settling = False
         self.is_started = False
         self.sizes: dict[int, int] = {}
@@ -98,9 +99,7 @@ class Supervisor:
         for run_id in recovered.running:
             self._adopt(run_id, self._add(run_id))
         for run_id in recovered.waiting:
-            run = self._journal.run(run_id)
-            if run is not None and not run.needs_secrets:
-                self.launch(run_id)
+            self.launch(run_id)
         self._sweep = asyncio.create_task(self._sweep_for_ever(), name="sweep")
         await self._starter.start()
 
@@ -114,7 +113,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for live in self._live.values():
             self._unwatch(live)
-        self._live.clear()
+        self._live.clear()  # a late callback finds nothing
         if self._socket is not None:
             loop.remove_reader(self._socket)
             self._socket.close()
@@ -131,8 +130,12 @@ class Supervisor:
         return self._starter.pid
 
     def launch(self, run_id: str) -> None:
-        """Start an executor for an accepted run. Safe to repeat: a run is never executed twice (I2)."""
-        if run_id not in self._live and not self._journal.run_directory(run_id).has(rundir.EXIT):
+        """Start an executor for an accepted run. Safe to repeat: a run is never executed twice (I2).
+
+        A run that lost its secrets waits for ``Journal.give_secrets`` and another call.
+        """
+        run = self._journal.run(run_id)
+        if run is not None and run.record is None and not run.needs_secrets and run_id not in self._live:
             self._ask_for_executor(run_id, self._add(run_id))
 
     def abort(self, run_id: str, grace: float) -> None:
@@ -167,6 +170,7 @@ class Supervisor:
         }
         if self._starter.request(launch):
             live.launches += 1
+            live.is_asked = True
             live.launched_at = asyncio.get_running_loop().time()
 
     def _relaunch(self) -> None:
@@ -177,13 +181,15 @@ class Supervisor:
 
     def _forked(self, run_id: str, pid: int) -> None:
         live = self._live.get(run_id)
-        if live is not None and live.pidfd is None:
-            self._watch(run_id, live, pid)
+        if live is not None:
+            live.is_asked = False
+            if live.pidfd is None:
+                self._watch(run_id, live, pid)
 
     def _failed(self, run_id: str, why: str) -> None:
         if run_id in self._live:
             _log.error("no executor could be forked for run %s: %s", run_id, why)
-            self._live[run_id].launched_at = 0.0  # the sweep tries again
+            self._live[run_id].is_asked = False  # the sweep tries again
 
     def _adopt(self, run_id: str, live: _Live) -> None:
         """Watch an executor that somebody else launched. Its pid is what it wrote into the lock it holds."""
@@ -198,7 +204,7 @@ class Supervisor:
         try:
             live.pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            loop.call_soon(self._look, run_id)  # it is over already
+            loop.call_soon(self._gone, run_id)  # it is over already
             return
         loop.add_reader(live.pidfd, self._gone, run_id)
 
@@ -267,11 +273,16 @@ class Supervisor:
 
     def _gone(self, run_id: str) -> None:
         """The pidfd is readable: the executor has ended, well or not."""
-        live = self._live[run_id]
+        live = self._live.get(run_id)
+        if live is None:
+            return
         self._unwatch(live)
         self._look(run_id)
-        if run_id in self._live:
-            self._find_executor(run_id, live)
+        try:
+            if run_id in self._live:
+                self._find_executor(run_id, live)
+        except (Damaged, OSError) as error:
+            _log.error("run %s: %s", run_id, error)  # the sweep tries again
 
     def _find_executor(self, run_id: str, live: _Live) -> None:
         """There is no end and nobody is watched: is there another executor, an end to be written, or one to launch?"""
@@ -287,8 +298,14 @@ class Supervisor:
                 run_id, "errored", "start_failed", "the worker could not start an executor; its log says why"
             ):
                 self._look(run_id)
-        elif asyncio.get_running_loop().time() - live.launched_at > min(0.5 * 2**live.launches, _LAUNCH_WITHIN):
+        elif asyncio.get_running_loop().time() - live.launched_at >= self._patience(live):
             self._ask_for_executor(run_id, live)
+
+    def _patience(self, live: _Live) -> float:
+        """Seconds after a launch before the next: at once when the first executor died, then longer and longer."""
+        if live.is_asked:
+            return _LAUNCH_WITHIN
+        return 0.0 if live.launches <= 1 else 0.25 * 2**live.launches
 
     async def _settle(self, run_id: str, live: _Live) -> None:
         """In a thread, because it reads the whole log."""

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-import waitress
 
 from tests.web.pages.site import PASSWORD, Site, fill, make_site
 
@@ -53,7 +54,7 @@ class Window:
 
     def login(self, user: str = "ada") -> None:
         """By the form, as people do."""
-        self.driver.delete_all_cookies()
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.open("/login")
         self.find("input[name=user]").send_keys(user)
         self.find("input[name=password]").send_keys(PASSWORD)
@@ -102,23 +103,35 @@ def missing() -> str | None:
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         return "chromium and chromedriver are not installed"
     try:
-        import selenium  # noqa: F401
+        import selenium  # noqa: F401  # only asked for
     except ImportError:
         return "selenium is not installed: pip install '.[test]'"
     return None
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """Plain HTTP and nothing else: an upgrade to a WebSocket is answered like any other request."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Requests are not the test's output."""
+
+
 @contextmanager
 def serving(application: Any) -> Iterator[str]:
-    """The application behind waitress on a free port of loopback; gives its address."""
-    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=4, asyncore_use_poll=True)
-    thread = threading.Thread(target=server.run, name="website", daemon=True)
+    """The application alone on a free port of loopback, without WebSockets; gives its address."""
+    server = make_server("127.0.0.1", 0, application, _Server, _Quiet)
+    thread = threading.Thread(target=server.serve_forever, name="website", daemon=True)
     thread.start()
     try:
-        yield f"http://localhost:{server.effective_port}"
+        yield f"http://localhost:{server.server_port}"
     finally:
-        server.close()
+        server.shutdown()
         thread.join(10)
+        server.server_close()
 
 
 @pytest.fixture(scope="session")
@@ -144,25 +157,43 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A site with runs of every status, shared by tests that only look."""
-    made = make_site(tmp_path_factory.mktemp("site"))
-    fill(made)
-    return made
+    """A site shared by tests that only look; ``address`` fills it with runs of every status."""
+    return make_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")
 def address(site: Site) -> Iterator[str]:
-    """Where the shared site listens."""
-    with serving(site.application) as address:
+    """Where the shared site listens, WebSockets included."""
+    with site.listening() as address:
+        fill(site)  # after the start: what a log held before it is not durable, and is cut
         yield address
 
 
 @pytest.fixture
 def window(driver: Any, address: str) -> Iterator[Window]:
     """The window on the shared site, wide, light and with scripts, not logged in."""
+    yield from a_window(driver, address)
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Site:
+    """A site without runs that this test may change."""
+    return make_site(tmp_path)
+
+
+@pytest.fixture
+def own_window(driver: Any, own_site: Site) -> Iterator[Window]:
+    """The window on it."""
+    with own_site.listening() as address:
+        yield from a_window(driver, address)
+
+
+def a_window(driver: Any, address: str) -> Iterator[Window]:
+    """A window as new; nothing of the test before is left in it."""
     window = Window(driver, address)
     window.look()
-    driver.delete_all_cookies()
+    driver.get("about:blank")
     window.complaints()
     yield window
     window.look()
+    driver.get("about:blank")

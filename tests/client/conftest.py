@@ -31,7 +31,7 @@ class Reply(NamedTuple):
 
     status: int = 200
     document: Any = None
-    headers: dict[str, str] = {}  # noqa: RUF012
+    headers: dict[str, str] = {}  # noqa: RUF012  # never changed
     body: bytes | None = None
     content_type: str = "application/json"
     hang_up: bool = False
@@ -74,7 +74,7 @@ class Service:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  # names of http.server
 
             def log_message(self, *_: Any) -> None:
                 """Quiet."""

@@ -19,6 +19,7 @@ from appliance.db.logs import Gap
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet, RunFilter
 from appliance.events import Events
+from appliance.inventories import Inventories
 from appliance.leases import Leases
 from appliance.master.conversation import Conversation
 from appliance.master.dispatcher import Dispatcher
@@ -107,8 +108,8 @@ class Execution:
         else:
             digest = {0: hashlib.sha256(self.log).hexdigest()} if self.log else {}
             aborted = self.should_abort and self.left > 0
-            status, reason = ("aborted", "requested") if aborted else self.rng.choice(
-                (("succeeded", None), ("failed", "exit_code"))
+            status, reason = (
+                ("aborted", "requested") if aborted else self.rng.choice((("succeeded", None), ("failed", "exit_code")))
             )
             self.record = Record(
                 status=status, at=now, digests=digest, reason=reason, sentence=reason or "", started_at=self.started_at
@@ -152,6 +153,7 @@ class Voice:
             self,
             runs=world.runs,
             leases=world.leases,
+            inventories=world.inventories,
             workers=world.workers,
             roster=world.roster,
             events=world.events,
@@ -339,9 +341,10 @@ class World:
         self.lineage = self.repository.lineage.open_epoch(f"{self.rng.getrandbits(128):032x}", "boot", self.clock.now())
         self.events = Events()
         self.roster = Roster()
-        new_id = lambda: str(uuid.UUID(int=self.rng.getrandbits(128), version=4))  # noqa: E731
+        new_id = lambda: str(uuid.UUID(int=self.rng.getrandbits(128), version=4))  # noqa: E731  # ids of the seed
         self.runs = Runs(self.repository, self.logs, self.clock, self.events, new_id=new_id)
         self.leases = Leases(self.repository, self.runs, self.logs, self.clock, KEY)
+        self.inventories = Inventories(self.repository, self.runs, self.leases, self.logs, self.clock, KEY)
         self.workers = Workers(self.repository, self.clock, self.events, self.roster, self.rng.randbytes)
         self.dispatcher = Dispatcher(
             self.repository, self.leases, self.roster, self.events, lambda: self.lineage.epoch, lambda _: "t", Limits()

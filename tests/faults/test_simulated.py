@@ -1,4 +1,4 @@
-"""Runs of the simulator: whatever is cut or killed, every run ends once, is started at most once, and its log is whole."""
+"""Runs of the simulator: whatever is cut or killed, every run ends once, starts at most once, and its log is whole."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.house.test_sources import calls
 
 # Numbered things that tests prove: S- requirements and S goals, invariants, faults, defects, decisions of the product.
 KNOWN_ID = re.compile(
-    r"test_(req_S_\d\d|req_[A-Z]\d\d?|inv_I\d\d?|fault_F\d\d|goal_S\d\d?|goal_M\d\d?|defect_J\d\d)_[a-z0-9]"
+    r"test_(req_(S_\d\d_)+|req_([A-Z]\d\d?_)+|inv_(I\d\d?_)+|fault_(F\d\d_)+|goal_[SMR]\d\d?_|defect_(J\d\d_)+)[a-z0-9]"
 )
 ID_LIKE = re.compile(r"test_(req|inv|fault|goal|defect)(_|$)")
 

@@ -164,7 +164,7 @@ def test_the_appliance_itself_may_everything_but_be_a_worker() -> None:
 def test_req_S_02_a_list_shows_the_projects_that_may_be_read_and_no_other() -> None:
     assert visible_projects(user("administrator")) is None
     assert visible_projects(user("auditor", website="viewer")) is None
-    assert visible_projects(user(website="viewer", api="editor")) == {"website", "api"}
+    assert visible_projects(user(website="viewer", api="editor")) == frozenset({"website", "api"})
     assert visible_projects(user()) == frozenset()
     assert visible_projects(ANONYMOUS) == frozenset()
 

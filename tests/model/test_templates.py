@@ -249,7 +249,12 @@ def steps_of(inner: str) -> list[str] | None:
 
 PIECES = ["{", "}", "[", "]", ".", "!", ":", "r", "0", "1", "-", "_", " ", "é", "\n", "\0", "a", "b", "x", "{{", "}}"]
 WORDS = ["{a}", "{a.b}", "{a[b]}", "{a.x.0}", "{a[x][1]}", "{b}", "{a.b.a}", "a.b", "[b]", "{x}"]
-SMALL = {"a": {"b": "{a}", "x": [1, True], "-": 1.5, " ": "s", "é": None, "0": "z"}, "b": "text", "_": {}, "r": "n\0"}
+SMALL: dict[str, Any] = {
+    "a": {"b": "{a}", "x": [1, True], "-": 1.5, " ": "s", "é": None, "0": "z"},
+    "b": "text",
+    "_": {},
+    "r": "n\0",
+}
 
 
 @settings(max_examples=1500, deadline=None)
@@ -312,6 +317,18 @@ def test_a_command_is_at_most_2_mebibytes() -> None:
     assert len(expand_command(["{v}"] * most, context)) == most
     with pytest.raises(TemplateError, match="over 2097152 bytes"):
         expand_command(["{v}"] * most + ["y"], context)
+
+
+def test_errors_of_size_and_long_fields_show_only_the_beginning() -> None:
+    long = "y" * 100
+    with pytest.raises(TemplateError) as caught:
+        expand(long, {}, limit=10)
+    assert (caught.value.position, caught.value.field) == (0, "y" * 80)
+    with pytest.raises(TemplateError) as caught:
+        expand_command(["x" * ARGUMENT_LIMIT] * 16 + [long], {})
+    assert (caught.value.position, caught.value.field) == (0, "y" * 80)
+    assert [error.field for error in check("{" + " " * 80 + "}")] == ["{" + " " * 80 + "}"]
+    assert [error.field for error in check("{" + " " * 81 + "}")] == ["{" + " " * 80 + "...}"]
 
 
 def test_fields_are_listed_with_name_steps_and_position() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from appliance.accounts import Login
 from appliance.model.run_state import Assign
 from appliance.web.head import Head
 from appliance.web.security import FormTokens
@@ -79,7 +78,3 @@ def visitor(other_cookies: str = "") -> dict[str, str]:
     headers = {"Cookie": f"{other_cookies}visitor={VISITOR}", "Sec-Fetch-Site": "same-origin"}
     head = Head("http", "127.0.0.1", {"host": HOST, "cookie": headers["Cookie"]})
     return {**headers, "Orchestra-CSRF": FormTokens(head, None, KEY)()}
-
-
-def csrf_of(login: Login) -> str:
-    return login.session.csrf

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from appliance.model.permissions import Kind
 from appliance.model.run_state import Status
 from tests.web.world import PASSWORD, World, as_json, ask, bearer, of_session
 
@@ -304,7 +305,7 @@ def test_a_worker_token_comes_with_the_line_to_type(world: World) -> None:
     assert answer.status == 201
     token = answer.document["token"]
     assert answer.document["join"] == f"orchestra worker join http://127.0.0.1:8080 {token}"
-    assert world.accounts.principal_of_token(token, ["worker"]).name == "w1"
+    assert world.accounts.principal_of_token(token, [Kind.WORKER]).name == "w1"
     (worker,) = world.ask("GET", "/api/v1/workers", headers).document["items"]
     assert (worker["name"], worker["owner"], worker["properties"]) == ("w1", "root", {"os": "linux"})
     assert world.send("PATCH", "/api/v1/workers/w1", headers, {"is_enabled": False}).document["is_enabled"] is False

@@ -15,7 +15,7 @@ from tests.worker.executions import Workshop, workshop
 ESCAPES = {
     "setsid": "setsid sleep 300 & echo ready; wait",
     "double fork": "(setsid sh -c 'sleep 300 & sleep 300' &) ; echo ready; sleep 300",
-    "orphan with closed output": "(setsid sh -c 'exec >/dev/null 2>&1 </dev/null; sleep 300' &) ; echo ready; sleep 300",
+    "orphan with closed output": "(setsid sh -c 'exec >/dev/null 2>&1; sleep 300' &) ; echo ready; sleep 300",
     "ignores SIGTERM": "trap '' TERM; echo ready; while :; do sleep 300; done",
     "all ignore SIGTERM": "trap '' TERM; (sleep 300 & sleep 300) & echo ready; while :; do sleep 300; done",
     "nohup": "nohup sleep 300 >/dev/null 2>&1 & echo ready; sleep 300",
@@ -113,10 +113,11 @@ def test_an_abort_before_the_start_starts_nothing(tmp_path: Path) -> None:
 def test_an_abort_during_the_teardown_ends_it_and_a_failure_before_it_stands(tmp_path: Path) -> None:
     async def scenario(shop: Workshop) -> None:
         for command, status in (("exit 3", "failed"), ("exit 0", "aborted")):
-            run_id = shop.launch([command], teardown=["echo ready; sleep 300"])
+            run_id = shop.launch([command], teardown=["echo ready; sleep 300", "echo never"])
             await shop.said(run_id, b"ready")
             shop.supervisor.abort(run_id, 5.0)
             assert (await shop.end(run_id)).status == status
+            assert shop.log(run_id) == b"ready\n"
 
     run(tmp_path, scenario)
 

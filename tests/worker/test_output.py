@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from appliance.worker import rundir
 from appliance.worker.disk import Disk
+from appliance.worker.marks import read_marks
 from appliance.worker.notes import Notes
 from appliance.worker.output import Output
 from appliance.worker.rundir import RunDirectory
@@ -160,9 +161,12 @@ def test_the_mark_says_what_of_the_log_is_durable(tmp_path: Path) -> None:
     output = Output(directory, 1 << 30, "this-boot", lambda note, **fields: None)
     output.write(b"x" * (1 << 20))
     output.write(b"y")
-    assert directory.read_object(rundir.MARK) == {
-        "offset": 1 << 20,
-        "sha256": hashlib.sha256(b"x" * (1 << 20)).hexdigest(),
-        "boot": "this-boot",
-    }
+    first = {"offset": 1 << 20, "sha256": hashlib.sha256(b"x" * (1 << 20)).hexdigest(), "boot": "this-boot"}
+    assert read_marks(directory) == [first]
     assert output.sync_at is not None
+    output.write(b"y" * (1 << 20))
+    assert [mark["offset"] for mark in read_marks(directory)] == [(2 << 20) + 1, 1 << 20]
+    with open(directory.file(rundir.MARK), "r+b") as file:
+        file.seek(512)
+        file.write(b"torn")
+    assert read_marks(directory) == [first]

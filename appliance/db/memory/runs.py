@@ -16,7 +16,10 @@ from appliance.model.errors import Conflict
 from appliance.model.run_state import LEASED, LEGAL, LIVE, TERMINAL, IllegalTransition, Status
 
 _FIXED = frozenset(NewRun.__struct_fields__) - {"priority"} | {"number"}  # what a trigger settles for ever
-_FACTS = ("status", "reason", "sentence", "assigned_at", "started_at", "finished_at", "worker_id", "worker", "exit")
+_FACTS = (
+    *("status", "reason", "sentence", "assigned_at", "accepted_at", "started_at", "finished_at"),
+    *("worker_id", "worker", "exit"),
+)
 
 
 class MemoryRuns(RunStore):
@@ -39,7 +42,7 @@ class MemoryRuns(RunStore):
             known = self._keys.get((key.owner, key.key)) if key else None
             if key and known:
                 run_id, digest = known
-                if digest != key.digest:
+                if digest != key.digest:  # public: both are digests of what this caller sent itself
                     raise Conflict("this Idempotency-Key was used for another request; use a new key")
                 return self._runs[run_id], False
             if new.id in self._runs:

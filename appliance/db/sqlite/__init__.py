@@ -84,9 +84,9 @@ class SqliteRepository(Repository):
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        self._writer.stop()
-        self._readers.close()
         try:
+            self._writer.stop()
+            self._readers.close()
             connection.close()
         finally:
             guard.release(self._path)

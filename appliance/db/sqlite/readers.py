@@ -20,9 +20,17 @@ DEADLINE = 2.0  # seconds; a long reader stops checkpoints
 _STEPS = 20_000  # instructions of SQLite's between two looks at the clock
 
 
+class _Reader:
+    """A connection and the thread's right to it: ``close`` waits for the query under way."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.busy = threading.Lock()
+        self.until = 0.0
+
+
 class _Own(threading.local):
-    connection: apsw.Connection | None = None
-    until: float = 0.0
+    reader: _Reader | None = None
 
 
 class Readers:
@@ -34,7 +42,7 @@ class Readers:
         self._deadline = deadline
         self._own = _Own()
         self._lock = threading.Lock()
-        self._all: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # a thread's connection ends with the thread
+        self._all: weakref.WeakSet[_Reader] = weakref.WeakSet()  # a thread's connection ends with the thread
         self._is_open = False
 
     def open(self) -> None:
@@ -43,35 +51,43 @@ class Readers:
             self._is_open = True
 
     def read(self, query: Callable[[apsw.Connection], _T]) -> _T:
-        """Answer a query on one snapshot. Raises Unavailable when it takes longer than the deadline."""
-        own = self._own
+        """Answer a query. Raises Unavailable when it takes longer than the deadline, or the database is closed."""
         try:
-            connection = own.connection or self._connect()
-            own.until = time.monotonic() + self._deadline
-            return query(connection)
+            reader = self._own.reader or self._connect()
+            with reader.busy:
+                self._refuse_if_closed()
+                reader.until = time.monotonic() + self._deadline
+                return query(reader.connection)
         except apsw.InterruptError as error:
+            self._refuse_if_closed()
             raise Unavailable(f"this list took longer than {self._deadline:g} s; narrow it down") from error
-        except apsw.ConnectionClosedError as error:
-            raise Unavailable("the server is stopping; try again") from error
         except apsw.Error as error:
             raise translate(error) from error
 
     def close(self) -> None:
-        """Close all connections; later reads are refused."""
+        """End the queries under way and close all connections; later reads are refused."""
         with self._lock:
-            self._is_open = False
-            connections = list(self._all)
-        for connection in connections:
-            connection.interrupt()
-            connection.close()
+            self._is_open = False  # the progress handlers see it
+            readers = list(self._all)
+        for reader in readers:
+            with reader.busy:
+                reader.connection.close()
 
-    def _connect(self) -> apsw.Connection:
+    def _refuse_if_closed(self) -> None:
+        if not self._is_open:
+            raise Unavailable("the database is not open; try again")
+
+    def _connect(self) -> _Reader:
         with self._lock:
-            if not self._is_open:
-                raise Unavailable("the database is not open")
-            connection = connect(self._path, vfs=self._vfs, is_reader=True)
-            self._all.add(connection)
-        own = self._own
-        connection.set_progress_handler(lambda: time.monotonic() > own.until, _STEPS)
-        own.connection = connection
-        return connection
+            self._refuse_if_closed()
+            reader = _Reader(connect(self._path, vfs=self._vfs, is_reader=True))
+            self._all.add(reader)
+        known = weakref.ref(reader)  # a cycle through the handler would keep the connection past its thread
+
+        def is_too_long() -> bool:
+            own = known()
+            return own is None or not self._is_open or time.monotonic() > own.until
+
+        reader.connection.set_progress_handler(is_too_long, _STEPS)
+        self._own.reader = reader
+        return reader

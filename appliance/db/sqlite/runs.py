@@ -283,7 +283,7 @@ def _first_run(connection: apsw.Connection, key: IdempotencyKey) -> Run | None:
     if known is None:
         return None
     digest, run_id = known
-    if digest != key.digest:
+    if digest != key.digest:  # public: both are digests of what this caller sent itself
         raise Conflict("this Idempotency-Key was used for another request; use a new key")
     (row,) = connection.execute(f"{_SELECT} WHERE id = ?", (run_id,))
     return _RUNS.from_row(row)

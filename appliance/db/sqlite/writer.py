@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from appliance.db.sqlite.connection import WAL_LIMIT, is_fatal, translate
+from appliance.db.sqlite.connection import BUSY, WAL_LIMIT, is_fatal, translate
 from appliance.model.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ _T = TypeVar("_T")
 BATCH = 500  # verbs in one transaction
 QUEUE = 5000  # verbs that may wait
 _PATIENCE = 5.0  # seconds a caller waits for a place in the queue
-_CHECKPOINT = 1000  # pages in the -wal file at which it is written back
+_WAIT_FOR_READERS = 50  # ms in which writers wait, too
+CHECKPOINT = 1000  # pages in the -wal file at which it is written back
 
 
 class _Job:
@@ -99,12 +100,16 @@ class Writer:
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
                 if was_full:
                     self._changed.notify_all()
-            if self._broken is None:
-                self._commit(batch)
-            else:
+            try:
+                if self._broken is None:
+                    self._commit(batch)
+            except Exception as error:  # a bug of ours, and still nobody may wait for ever
+                self._break(error)
+            if self._broken is not None:
                 refusal = Unavailable(f"storage error, the server must be restarted: {self._broken}")
                 for job in batch:
-                    job.future.set_exception(refusal)
+                    if not job.future.done():
+                        job.future.set_exception(refusal)
 
     def _commit(self, batch: list[_Job]) -> None:
         """One transaction for the whole batch; all callers hear of it after the commit."""
@@ -129,7 +134,7 @@ class Writer:
                 job.future.set_exception(_outward(failed[job]))
             else:
                 job.future.set_result(job.result)
-        if self._pages >= _CHECKPOINT:
+        if self._pages >= CHECKPOINT:
             self._checkpoint()
 
     def _run_verb(self, job: _Job) -> Exception | None:
@@ -173,6 +178,7 @@ class Writer:
             _log.warning("%s has over %d MiB: some reader keeps an old snapshot", self._wal, WAL_LIMIT >> 20)
         self._was_warned = is_huge
         mode = apsw.SQLITE_CHECKPOINT_RESTART if is_huge else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._connection.set_busy_timeout(_WAIT_FOR_READERS)
         try:
             self._connection.wal_checkpoint(mode=mode)
         except apsw.BusyError:
@@ -182,6 +188,8 @@ class Writer:
                 self._break(error)
             else:
                 _log.warning("%s could not be written back: %s", self._wal, error)
+        finally:
+            self._connection.set_busy_timeout(BUSY)
 
     def _break(self, error: Exception) -> None:
         """Write nothing any more. A failed sync is never tried again: the kernel may have dropped the pages (F18)."""

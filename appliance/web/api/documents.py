@@ -198,7 +198,7 @@ def token_document(token: Token) -> TokenDocument:
 
 
 class MeDocument(msgspec.Struct, frozen=True):
-    """Who asks. ``kind``: user or run. ``name`` of a run is its id."""
+    """Who asks, with its roles."""
 
     kind: str
     name: str

@@ -46,7 +46,7 @@ def run_row(run: Run, now: datetime) -> RunRow:
     began = run.started_at or run.assigned_at
     until = began or run.finished_at or (now if is_live else None)
     ended = run.finished_at or (now if is_live else None)
-    sentence = run.sentence or _DEFAULTS.get(run.status, "").format_map({"worker": run.worker or "a worker"})
+    sentence = run.sentence or _DEFAULTS.get(run.status, "").replace("{worker}", run.worker or "a worker")
     return RunRow(
         id=run.id,
         project=run.project,

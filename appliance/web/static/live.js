@@ -1,9 +1,9 @@
-// Renews the parts of a page that are marked with data-live when a run changes; without a socket, every ten seconds.
+// Renews the parts of a page that are marked with data-live when a run changes; without a socket, every five seconds.
 // The page itself is loaded again by XMLHttpRequest, which parses it into a document without any HTML sink.
 import { connected, listen } from "./events.js";
 
 const pause = 1000;
-const slow = 10000;
+const slow = 5000;
 const terminal = new Set(["succeeded", "failed", "errored", "aborted", "cancelled"]);
 const followed = document.querySelector("[data-follow]")?.dataset.follow;
 let timer = null;

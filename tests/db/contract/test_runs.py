@@ -214,6 +214,7 @@ def test_inv_I6_an_end_is_final(repository: Repository) -> None:
         {"sentence": "other"},
         {"exit": Exit(code=0)},
         {"finished_at": at(99)},
+        {"accepted_at": at(99)},
         {"worker": "other"},
     ):
         with pytest.raises(IllegalTransition):

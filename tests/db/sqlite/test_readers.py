@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -53,3 +54,25 @@ def test_each_thread_has_its_own_connection_and_takes_it_along(readers: Readers)
     assert len(seen) == 4
     assert [one() for one in seen] == [None] * 4
     readers.close()
+
+
+def test_a_close_ends_the_queries_under_way(repository: SqliteRepository, path: Path) -> None:
+    readers = Readers(path, deadline=60)
+    readers.open()
+    begun = threading.Semaphore(0)
+
+    def read(_: int) -> None:
+        def query(connection: apsw.Connection) -> object:
+            begun.release()
+            return connection.execute(ENDLESS).get
+
+        with pytest.raises(Unavailable, match="not open"):
+            readers.read(query)
+
+    with ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(read, number) for number in range(4)]
+        for _ in reading:
+            begun.acquire()
+        readers.close()
+        for one in reading:
+            one.result()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import apsw
 import pytest
@@ -12,21 +11,34 @@ import pytest
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite.connection import connect
 from appliance.model.run_state import LEGAL, LIVE, REASONS, Status
-from tests.db.values import add
+from tests.db.values import NOW, add
 
 STORED = [status for status in Status if status is not Status.SKIPPED]
 
 
-@pytest.fixture
-def connection(path: Path) -> Iterator[apsw.Connection]:
-    """A connection behind the repository's back, on a database with one pending run."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
+    """A database with one pending run and one life of the master."""
+    path = tmp_path_factory.mktemp("triggers") / "orchestra.db"
     repository = SqliteRepository(path)
     repository.open()
+    repository.lineage.open_epoch("a" * 32, "boot", NOW)
     add(repository)
     repository.close()
     made = connect(path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def connection(whole: apsw.Connection) -> Iterator[apsw.Connection]:
+    """A copy of it in memory, behind the repository's back."""
+    copy = apsw.Connection(":memory:")
+    with copy.backup("main", whole, "main") as backup:
+        backup.step()
+    copy.pragma("foreign_keys", 1)
+    yield copy
+    copy.close()
 
 
 def move(connection: apsw.Connection, status: Status) -> None:
@@ -123,15 +135,7 @@ def test_what_cannot_be_true_is_refused(connection: apsw.Connection, sql: str) -
         connection.execute(sql)
 
 
-def test_lineage_only_grows(path: Path) -> None:
-    from tests.db.values import NOW
-
-    repository = SqliteRepository(path)
-    repository.open()
-    repository.lineage.open_epoch("a" * 32, "boot", NOW)
-    repository.close()
-    connection = connect(path)
-    for sql in ("UPDATE lineage SET boot_id = 'x'", "DELETE FROM lineage"):
-        with pytest.raises(apsw.ConstraintError):
-            connection.execute(sql)
-    connection.close()
+@pytest.mark.parametrize("sql", ["UPDATE lineage SET boot_id = 'x'", "DELETE FROM lineage"])
+def test_lineage_only_grows(connection: apsw.Connection, sql: str) -> None:
+    with pytest.raises(apsw.ConstraintError, match="lineage:"):
+        connection.execute(sql)

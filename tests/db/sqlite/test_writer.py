@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +37,9 @@ def writer(connection: apsw.Connection, path: Path) -> Iterator[Writer]:
     made.stop()
 
 
-def insert(number: int, and_then: Exception | None = None):  # type: ignore[no-untyped-def]  # a verb
+def insert(number: int, and_then: Exception | None = None) -> Callable[[apsw.Connection], int]:
+    """A verb that stores a number and then, if asked, fails."""
+
     def verb(connection: apsw.Connection) -> int:
         connection.execute("INSERT INTO t VALUES (?)", (number,))
         if and_then:

@@ -103,7 +103,7 @@ class Site:
     def write(self, run: Run, log: bytes) -> None:
         """The job prints."""
         size = self.logs.append(run.id, 0, self.logs.size(run.id, 0), log)
-        self.trial.events.publish(LogGrew(run.id, run.project, size))
+        self.trial.events.publish(LogGrew(run_id=run.id, size=size))
 
     def browser(self) -> Browser:
         """A browser that is not logged in."""
@@ -128,7 +128,16 @@ class Site:
         if status is Status.CANCELLED:
             return self.parts.runs.cancel(run.id, "ada").run
         worker = self.parts.workers.named("build-1").worker
-        lease = Lease(run.id, worker.id, "j" * 32, 1, 0, "c" * 64, "{}", self.clock.now())
+        lease = Lease(
+            run_id=run.id,
+            worker_id=worker.id,
+            journal_id="j" * 32,
+            epoch=1,
+            slot=0,
+            cap="c" * 64,
+            request="{}",
+            granted_at=self.clock.now(),
+        )
         self.parts.runs.advance(
             run.id,
             run_state.Assign(self.clock.now()),
@@ -137,7 +146,8 @@ class Site:
         )
         if status is Status.ASSIGNED:
             return self.parts.runs.get(run.id)
-        run = self.parts.runs.advance(run.id, run_state.Accept(), run_state.Start(self.clock.now()))
+        self.parts.runs.advance(run.id, run_state.Accept())
+        run = self.parts.runs.advance(run.id, run_state.Start(self.clock.now()))
         self.clock.advance(61.5)
         self.logs.append(run.id, 0, 0, log)
         self.logs.append(run.id, 2, 0, self.notes(run, log, status))
@@ -155,6 +165,7 @@ class Site:
             Status.ERRORED: (Reason.FORMAT_ERROR, "commands[0]: unknown name 'undefined'"),
             Status.ABORTED: (Reason.REQUESTED, "aborted by ada"),
         }[status]
+        sentence = fields.pop("sentence", sentence)
         record = self.logs.sync(run.id, 0)
         results = json.dumps(fields.pop("results", {}))
         self.parts.runs.advance(
@@ -213,7 +224,12 @@ class Trial(Appliance):
 
 
 def make_site(
-    directory: Path, *, templates: tuple[Path, ...] = (), static: tuple[Path, ...] = (), announcement: str = ""
+    directory: Path,
+    *,
+    users: tuple[str, ...] = ("ada", "vera", "otto", "nobody"),
+    templates: tuple[Path, ...] = (),
+    static: tuple[Path, ...] = (),
+    announcement: str = "",
 ) -> Site:
     """An appliance with users, a project and one connected worker, but no runs. It does not listen yet."""
     directory.chmod(0o700)
@@ -227,10 +243,9 @@ def make_site(
             limits=LimitsSection(password_iterations=2, logins_per_minute=100_000, login_burst=100_000),
         )
     )
-    trial.accounts.add_user("ada", PASSWORD, ["administrator"])
-    trial.accounts.add_user("vera", PASSWORD, project_roles={"website": "viewer"})
-    trial.accounts.add_user("otto", PASSWORD, project_roles={"website": "operator"})
-    trial.accounts.add_user("nobody", PASSWORD)
+    roles = {"vera": {"website": "viewer"}, "otto": {"website": "operator"}}
+    for user in users:
+        trial.accounts.add_user(user, PASSWORD, ["administrator"] if user == "ada" else (), roles.get(user))
     site = Site(trial, trial.parts, build(trial.parts), trial.memory, trial.logs, trial.fake_clock, trial.present)
     add_project(site)
     worker, _ = trial.workers.create("build-1", "ada", {"pool": "linux"})
@@ -241,13 +256,23 @@ def make_site(
     return site
 
 
-def add_project(site: Site, jobs: list[dict[str, Any]] = JOBS, project: str = "website") -> None:
-    """Put one project in force."""
+def add_project(
+    site: Site, jobs: list[dict[str, Any]] = JOBS, project: str = "website", findings: tuple[str, ...] = ()
+) -> None:
+    """Put one project in force; ``findings`` are those of each job."""
     site.repository.projects.apply(
         ProjectSet(
             (Project(project, "Website", {"identifier": project}),),
             tuple(
-                Job(project, job["identifier"], job.get("display_name", ""), job.get("description", ""), job, "v" * 16)
+                Job(
+                    project=project,
+                    identifier=job["identifier"],
+                    display_name=job.get("display_name", ""),
+                    description=job.get("description", ""),
+                    document=job,
+                    definition_version="v" * 16,
+                    findings=findings,
+                )
                 for job in jobs
             ),
             (),

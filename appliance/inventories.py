@@ -1,0 +1,150 @@
+"""A worker's inventory, merged with what the master knows when the worker connects (journey B; 5.2 steps 2 to 6)."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from appliance.clock import Clock
+from appliance.db.logs import LogStore
+from appliance.db.repository import Repository
+from appliance.leases import Assignment, Holder, Leases
+from appliance.model import caps, run_state
+from appliance.model.entities import Lease, Run
+from appliance.model.run_state import IllegalTransition, Reason, Status
+from appliance.runs import Runs
+from appliance.wire import NOTES, OUTPUT, RESULTS
+from appliance.wire import messages as m
+from appliance.wire.master_end import Merged
+
+_log = logging.getLogger(__name__)
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """What came of an inventory: the welcome's content, what must be assigned again, and the slots in use by run.
+
+    ``intents``: runs of which something is wanted.
+    """
+
+    merged: Merged
+    again: tuple[Assignment, ...]
+    slots: dict[str, int]
+    intents: tuple[Run, ...]
+
+
+class Inventories:
+    """The use case of a worker that comes back."""
+
+    def __init__(
+        self, repository: Repository, runs: Runs, leases: Leases, logs: LogStore, clock: Clock, key: bytes
+    ) -> None:
+        """``key`` is the one that signed the assignments."""
+        self._store = repository.runs
+        self._runs = runs
+        self._leases = leases
+        self._logs = logs
+        self._clock = clock
+        self._key = key
+
+    def reconcile(self, holder: Holder, held: Sequence[m.Held], *, takes_work: bool) -> Merge:
+        """Merge a worker's inventory with what the master knows of it (5.2 steps 2 to 6)."""
+        leased = {run.id: (run, lease) for run, lease in self._store.leased_to(holder.worker_id)}
+        resume: list[m.Resume] = []
+        forget: list[str] = []
+        unknown: list[str] = []
+        slots: dict[str, int] = {}
+        intents: list[Run] = []
+        for item in held:
+            run, lease = leased.pop(item.run, (None, None))
+            if run is None or lease is None:
+                self._merge_other(holder, item, resume, forget, unknown)
+            elif not self._leases.is_of(lease, holder) or not hmac.compare_digest(lease.cap, item.cap):
+                self._leases.refuse(holder, item.run, "listed a run of another journal")
+                unknown.append(item.run)
+            else:
+                run = self._merge_live(run, item.state)
+                resume.append(self._resume(run, lease))
+                slots[run.id] = lease.slot
+                if run.should_abort or run.should_cancel:
+                    intents.append(run)
+        again = self._merge_missing(holder, leased.values(), takes_work)
+        slots |= {one.run.id: one.lease.slot for one in again}
+        merged = Merged(resume=tuple(resume), forget=tuple(forget), unknown=tuple(unknown))
+        return Merge(merged=merged, again=again, slots=slots, intents=tuple(intents))
+
+    def reset(self, worker_id: str, journal_id: str) -> None:
+        """The worker came with a new journal: what was leased to its old one ends, for nobody can know how (F26)."""
+        for run, lease in self._store.leased_to(worker_id):
+            if lease.journal_id != journal_id:
+                self._leases.end_by_evidence(
+                    run, Reason.WORKER_RESET, f"{run.worker} lost its journal; how the run went is not known"
+                )
+
+    def _merge_other(
+        self, holder: Holder, item: m.Held, resume: list[m.Resume], forget: list[str], unknown: list[str]
+    ) -> None:
+        """A listed run that is not live here: ended already, deleted, or never ours."""
+        if not caps.is_cap(self._key, item.cap, item.run, holder.worker_id, holder.journal_id, item.digest):
+            self._leases.refuse(holder, item.run, "listed a run without a valid cap")
+            unknown.append(item.run)
+            return
+        lease = self._store.lease(item.run)
+        if lease is None:
+            forget.append(item.run)  # ours once, deleted here since
+        elif self._leases.is_of(lease, holder):
+            resume.append(
+                self._resume(self._runs.get(item.run), lease)
+            )  # it says ``exited`` again, and is told committed
+        else:
+            unknown.append(item.run)
+
+    def _merge_live(self, run: Run, state: str) -> Run:
+        try:
+            if run.status is Status.ASSIGNED:
+                run = self._leases.accept(run.id)
+            elif run.status is Status.LOST and state != "exited":
+                now = self._clock.now()
+                run = self._runs.advance(
+                    run.id, run_state.Find(), change=lambda known: {"accepted_at": known.accepted_at or now}
+                )
+        except IllegalTransition:
+            run = self._runs.get(run.id)
+        return run
+
+    def _merge_missing(
+        self, holder: Holder, missing: Iterable[tuple[Run, Lease]], takes_work: bool
+    ) -> tuple[Assignment, ...]:
+        """Runs leased to this worker that its inventory does not list."""
+        again: list[Assignment] = []
+        for run, lease in missing:
+            if not self._leases.is_of(lease, holder):
+                continue  # of an older journal; ``reset`` ends those
+            try:
+                if run.status is Status.ASSIGNED and takes_work and not (run.should_cancel or run.should_abort):
+                    self._leases.remember(run.id, lease, is_live=True)
+                    again.append(Assignment(run=run, lease=lease))
+                elif run.status is Status.ASSIGNED:
+                    self._leases.take_back(run.id)
+                elif run.accepted_at is None:
+                    self._leases.end_by_evidence(
+                        run, Reason.WORKER_LOST, f"{run.worker} was lost before the run began; it was never started"
+                    )
+                else:
+                    self._leases.end_by_evidence(
+                        run, Reason.WORKER_RESET, f"{run.worker} no longer has the run; how it went is not known"
+                    )
+            except IllegalTransition:
+                _log.info("run %s changed while its worker came back", run.id)
+        return tuple(again)
+
+    def _resume(self, run: Run, lease: Lease) -> m.Resume:
+        is_live = run.status in run_state.LEASED
+        self._leases.remember(run.id, lease, is_live=is_live)
+        if not is_live:  # what we have is what we keep
+            sizes = {record.stream: record.size for record in self._store.streams(run.id)}
+        else:
+            sizes = {stream: self._logs.size(run.id, stream) for stream in (OUTPUT, RESULTS, NOTES)}
+        return m.Resume(run=run.id, sizes=sizes, abort=is_live and run.should_abort)

@@ -1,0 +1,141 @@
+"""One worker's socket: a voice for other threads, and the queue behind it. All else is on the gateway's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from websockets.asyncio.server import ServerConnection
+
+from appliance.master.conversation import Conversation
+from appliance.model.entities import Session, Worker
+from appliance.model.permissions import Principal
+from appliance.wire import SEND_WITHIN, Close
+from appliance.wire import messages as m
+from appliance.wire.master_end import Greeting, MasterEnd, Merged
+
+_log = logging.getLogger(__name__)
+
+UNDER_WAY = 96  # words of one connection that wait for a lane; then its socket is not read
+
+
+class Door(ServerConnection):
+    """A WebSocket as it is let in. ``head``: of its request, if somebody else has read it. One of the others is set."""
+
+    head = b""
+    worker: Worker | None = None
+    listener: tuple[Principal, Session | None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Replay what was read, before the loop reads more."""
+        super().connection_made(transport)
+        if self.head:
+            self.data_received(self.head)
+
+
+class Connection:
+    """One worker's socket: a voice for other threads, and the loop of its reader and its writer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: MasterEnd) -> None:
+        self.end = end
+        self.conversation: Conversation | None = None
+        self._loop = loop
+        self._out: deque[tuple[str, str | None]] = deque()  # text, and the run it assigns
+        self._unsent: list[str] = []
+        self._wake = asyncio.Event()
+        self._under_way = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # ---- voice: any thread
+
+    def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
+        """See ``Voice.say``."""
+        self._post(self._say, kind, fields)
+
+    def close(self, code: int, text: str) -> None:
+        """See ``Voice.close``."""
+        self._post(self._close, code, text)
+
+    def welcome(self, greeting: Greeting, merged: Merged, at: datetime) -> None:
+        """Send the welcome."""
+        self._post(self._welcome, greeting, merged, at)
+
+    def retire(self) -> None:
+        """See ``Voice.retire``."""
+        if self.conversation is not None:
+            self.conversation.retire()
+
+    def done(self) -> None:
+        """One word was dealt with."""
+        self._post(self._done)
+
+    def _post(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            _log.debug("the gateway has stopped")  # workers hear everything again when they are back
+
+    # ---- loop thread only
+
+    def _say(self, kind: Callable[..., m.Message], fields: dict[str, object]) -> None:
+        run_id = str(fields["run"]) if kind is m.Assign else None
+        if self.end.closed is not None:
+            if run_id is not None:
+                self._unsent.append(run_id)
+            return
+        self.end.say(kind, **fields)
+        self._flush(run_id)
+
+    def _close(self, code: int, text: str) -> None:
+        self.end.close(code, text)
+        self._flush()
+
+    def _welcome(self, greeting: Greeting, merged: Merged, at: datetime) -> None:
+        self.end.welcome(greeting, merged, at)
+        self._flush()
+
+    def _flush(self, run_id: str | None = None) -> None:
+        self._out.extend((text, run_id) for text in self.end.take())
+        self._wake.set()
+
+    def _done(self) -> None:
+        self._under_way -= 1
+        if self._under_way < UNDER_WAY:
+            self._room.set()
+
+    async def take_room(self) -> None:
+        """Wait until one more word may be put into a lane."""
+        self._under_way += 1
+        if self._under_way >= UNDER_WAY:
+            self._room.clear()
+            await self._room.wait()
+
+    async def write(self, socket: ServerConnection) -> None:
+        """Send what is to be sent until the conversation is closed."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._out:
+                text, _ = self._out.popleft()
+                try:
+                    async with asyncio.timeout(SEND_WITHIN):
+                        await socket.send(text)
+                except TimeoutError:
+                    socket.transport.abort()  # a peer that reads nothing (F11)
+                    return
+            if self.end.closed is not None:
+                await socket.close(*self.end.closed)
+                return
+
+    def answered(self) -> None:
+        """The end may have something to say after a frame."""
+        self._flush()
+
+    def unsent(self) -> list[str]:
+        """Runs whose assignments were never given to the socket. Ends the conversation."""
+        self.end.close(Close.RESTART, "gone")
+        return self._unsent + [run_id for _, run_id in self._out if run_id is not None]

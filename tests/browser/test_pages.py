@@ -1,0 +1,199 @@
+"""Every page in a real browser: light and dark, wide and narrow, with and without scripts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.db.repository import RunFilter
+from appliance.model.run_state import Status
+from tests.browser.conftest import Window, serving
+from tests.web.pages.hostile import TEXTS
+from tests.web.pages.site import Site, add_project, make_site
+
+PAGES = {
+    "dashboard": "/",
+    "projects": "/projects",
+    "project": "/p/website",
+    "job": "/p/website/test",
+    "run-failed": "/p/website/test/2",
+    "run-live": "/p/website/test/5",
+    "log": "/p/website/test/2/log",
+    "log-live": "/p/website/test/5/log",
+    "runs": "/runs",
+    "workers": "/workers",
+    "me": "/me",
+}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures are kept: ORCHESTRA_PICTURES, else with the test's own files."""
+    return Path(os.environ.get("ORCHESTRA_PICTURES") or tmp_path)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_req_V7_every_page_fits_the_window_and_the_policy(
+    window: Window, pictures: Path, scheme: str, width: int
+) -> None:
+    window.look(width=width, scheme=scheme)
+    window.open("/login")
+    window.picture(pictures, f"login-{scheme}-{width}")
+    window.login()
+    for name, path in PAGES.items():
+        window.open(path)
+        window.picture(pictures, f"{name}-{scheme}-{width}")
+        overflow = window.driver.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow <= 0, f"{path} is {overflow} pixels too wide"
+        ground = window.driver.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
+        assert ground == {"light": "rgb(245, 246, 248)", "dark": "rgb(16, 20, 27)"}[scheme]
+    assert window.complaints() == []
+
+
+def test_the_keyboard_reaches_the_content_first_and_the_focus_is_seen(window: Window) -> None:
+    window.login()
+    window.open("/runs")
+    window.driver.switch_to.active_element.send_keys("\ue004")
+    focused = window.driver.switch_to.active_element
+    assert focused.text == "Skip to the content"
+    assert focused.value_of_css_property("outline-style") == "solid"
+    focused.send_keys("\ue007")
+    assert window.path == "/runs#main"
+
+
+def test_req_V1_everything_works_without_scripts(own_window: Window, own_site: Site) -> None:
+    window = own_window
+    window.look(scripts=False)
+    window.login()
+    window.open("/p/website/deploy")
+    window.find("main button.primary").click()
+    window.wait(lambda: window.path == "/p/website/deploy/1")
+    window.find("main form[action$='/cancel'] button").click()
+    window.wait(lambda: window.all(".chip.cancelled"))
+    assert "cancelled by ada before it began" in window.find("main").text.lower()
+    run = own_site.run("nightly", Status.RUNNING, b"some output\n")
+    window.open(f"/p/website/nightly/{run.number}")
+    assert "some output" in window.find("#log").text
+    assert window.all("meta[http-equiv=refresh]")
+    window.find("details.confirm summary").click()
+    window.find("details.confirm button").click()
+    window.wait(lambda: "asked to abort" in window.find("main").text)
+    window.open("/workers")
+    window.find("main input[name=name]").send_keys("build-2")
+    window.find("main button.primary").click()
+    window.wait(lambda: "orchestra worker join" in window.find("#join").text)
+    assert not window.find("[data-copy]").is_displayed()
+    window.find("header button").click()
+    window.wait(lambda: window.path == "/login")
+    assert window.complaints() == []
+
+
+def test_req_S_13_hostile_texts_do_nothing_in_a_browser(own_window: Window, own_site: Site) -> None:
+    window, log = own_window, "\n".join(TEXTS).encode()
+    jobs = [
+        {
+            "identifier": f"job{n}",
+            "display_name": text.replace("\x00", ""),
+            "description": text.replace("\x00", ""),
+            "definition": {"commands": ["true"]},
+            "parameters": [{"key": "p", "description": text.replace("\x00", ""), "default": text.replace("\x00", "")}],
+        }
+        for n, text in enumerate(TEXTS)
+    ]
+    add_project(own_site, jobs)
+    results = {text: text for text in TEXTS if "\0" not in text}  # no JSON of ours holds NUL (S-63)
+    run = own_site.run("job1", Status.RUNNING, log)
+    own_site.finish(run, Status.FAILED, log, results=results, sentence=TEXTS[0], notes=TEXTS[:20])
+    live = own_site.run("job2", Status.RUNNING, log)
+    window.login()
+    paths = ["/", "/p/website", *(f"/p/website/job{n}" for n in range(0, len(TEXTS), 6))]
+    paths += ["/p/website/job1/1", "/p/website/job1/1/log", f"/p/website/job2/{live.number}/log", "/runs"]
+    for path in paths:
+        window.open(path)
+        if path == f"/p/website/job2/{live.number}/log":
+            own_site.write(live, b"\n" + log + b"\nmarker-after-all\n")
+            window.wait(lambda: "marker-after-all" in window.find("#log").text)
+        assert window.driver.execute_script("return window.pwned === undefined")
+        assert not window.all(
+            "main script, main iframe, main object, main embed, main [onerror], main [onclick], main img"
+        )
+        assert window.path == path
+    assert window.complaints() == []
+
+
+def test_req_L1_a_log_is_followed_to_its_end_without_a_reload(own_window: Window, own_site: Site) -> None:
+    window = own_window
+    run = own_site.run("nightly", Status.RUNNING, b"first\nhalf ")
+    window.login()
+    window.open(f"/p/website/nightly/{run.number}/log")
+    window.driver.execute_script("window.untouched = true")
+    window.wait(lambda: window.find("#follow-state").text == "Following.")
+    expected = "first\nhalf "
+    for piece in (
+        "a line\n",
+        "é€😀\n",
+        "10 %\r",
+        "100 %\r",
+        "done\n",
+        "\x1b[31mred\x1b[0m\n",
+        "\nlast, without newline",
+    ):
+        for part in (piece.encode()[:1], piece.encode()[1:]):
+            own_site.write(run, part)
+        expected += piece
+    shown = "first\nhalf a line\né€😀\ndone\nred\n\nlast, without newline"
+    window.wait(lambda: window.driver.execute_script("return document.getElementById('log').textContent") == shown)
+    numbers = [element.get_attribute("data-n") for element in window.all("#log .at")]
+    assert numbers == ["1", "2", "3", "4", "5", "6", "7"]
+    own_site.finish(own_site.parts.runs.get(run.id), Status.FAILED, expected.encode())
+    window.wait(lambda: window.find("#follow-state").text == "This is the whole log.")
+    window.wait(lambda: window.all("#state .chip.failed"))
+    assert window.driver.execute_script("return window.untouched")
+    assert window.complaints() == []
+
+
+def test_req_A2_without_a_socket_pages_still_follow_by_plain_reads(driver: object, tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    run = site.run("nightly", Status.RUNNING, b"first\n")
+    with serving(site.application) as address:  # this server knows no WebSockets
+        window = Window(driver, address)
+        window.look()
+        window.login()
+        window.open(f"/p/website/nightly/{run.number}")
+        site.write(run, b"second\n")
+        window.wait(lambda: "second" in window.find("#log").text)
+        site.finish(site.parts.runs.get(run.id), Status.SUCCEEDED, b"first\nsecond\n")
+        window.wait(lambda: window.find("#follow-state").text == "This is the whole log.")
+        window.wait(lambda: window.all("#state .chip.succeeded"))
+        window.driver.get("about:blank")
+
+
+def test_req_V2_lists_change_when_runs_do(own_window: Window, own_site: Site) -> None:
+    window = own_window
+    window.login()
+    assert "There are no runs yet." in window.find("main").text
+    run = own_site.run("nightly")
+    window.wait(lambda: window.all(".chip.pending"))
+    own_site.parts.runs.cancel(run.id, "ada")
+    window.wait(lambda: window.all(".chip.cancelled"))
+    assert len(own_site.parts.runs.find(RunFilter())) == 1
+    assert window.complaints() == []
+
+
+def test_a_join_line_can_be_copied(own_window: Window, own_site: Site) -> None:
+    window = own_window
+    window.login()
+    window.open("/workers")
+    window.find("main input[name=name]").send_keys("build-2")
+    window.find("main button.primary").click()
+    button = window.wait(lambda: window.find("[data-copy=join]"))
+    permission = {"permission": {"name": "clipboard-write"}, "setting": "granted", "origin": window.address}
+    window.driver.execute_cdp_cmd("Browser.setPermission", permission)
+    window.wait(button.is_displayed)
+    button.click()
+    window.wait(lambda: button.text == "Copied")
