@@ -12,27 +12,18 @@ Parts get what they need in their ``__init__`` and never ask the Appliance.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import msgspec
 
-from appliance.accounts import Accounts
-from appliance.clock import Clock, SystemClock
-from appliance.config import ConfigurationError, boot_id, read_master_key
-from appliance.db.logs import LogStore
-from appliance.db.repository import Repository
-from appliance.db.sqlite import SqliteRepository
-from appliance.db.sqlite import dry_run as pending_migrations
-from appliance.events import Events
-from appliance.inventories import Inventories
-from appliance.leases import Leases
+from appliance.clock import Clock
+from appliance.config import ConfigurationError, boot_id
+from appliance.foundation import Foundation
 from appliance.logging_setup import set_up_logging
 from appliance.master.connection import Connection
 from appliance.master.conversation import Conversation
@@ -46,10 +37,6 @@ from appliance.model import caps
 from appliance.model.entities import Lineage, Run, Session, Worker
 from appliance.model.errors import Unauthenticated
 from appliance.model.permissions import Kind, Principal
-from appliance.model.requests import Limits
-from appliance.passwords import PasswordLimits
-from appliance.projects import Projects
-from appliance.runs import Runs
 from appliance.settings import ServerSettings
 from appliance.web.api.documents import run_document
 from appliance.web.head import Head
@@ -58,118 +45,21 @@ from appliance.web.routes import Parts, WebSettings, build
 from appliance.web.security import authenticate_socket
 from appliance.web.server import ServerLimits, WebServer
 from appliance.web.static_files import StaticFiles
-from appliance.workers import Workers
+from appliance.workers import Presence
 
 _log = logging.getLogger(__name__)
 
-DATABASE_FILE = "orchestra.db"
 
-
-class Appliance:
+class Appliance(Foundation):
     """Master, service and website in one process."""
 
     def __init__(self, settings: ServerSettings, clock: Clock | None = None) -> None:
-        self.settings = settings
-        self.clock = clock or SystemClock()
+        super().__init__(settings, clock)
         self._lineage: Lineage | None = None
         self._is_ready = False
         self._stopping = threading.Event()
         self._exit_code = 0
         self._closers: list[tuple[str, Callable[[], object]]] = []
-
-    # ---- storage
-
-    @cached_property
-    def directory(self) -> Path:
-        """The data directory."""
-        return self.settings.data.directory
-
-    @cached_property
-    def master_key(self) -> bytes:
-        """Everything that this appliance signs hangs on it."""
-        return read_master_key(self.directory)
-
-    @cached_property
-    def repository(self) -> Repository:
-        """The database."""
-        return self.new_repository()
-
-    def new_repository(self) -> Repository:
-        """A repository over the database that the settings name, not yet open."""
-        return SqliteRepository(self.directory / DATABASE_FILE, on_fatal=self._on_fatal)
-
-    @cached_property
-    def logs(self) -> LogStore:
-        """The log files."""
-        return LogStore(self.directory / "logs", boot_id(), on_fatal=self._on_fatal)
-
-    @cached_property
-    def events(self) -> Events:
-        """What happened."""
-        return Events()
-
-    # ---- use cases
-
-    @cached_property
-    def limits(self) -> Limits:
-        """What holds for runs whose job says nothing of its own."""
-        limits = self.settings.limits
-        return Limits(
-            grace=limits.abort_grace,
-            teardown_timeout=limits.teardown_timeout,
-            log_size=limits.log_size,
-            expires=limits.pending_expires,
-            lost_after=limits.lost_after,
-            url=self.settings.server.base_url or "",
-        )
-
-    @cached_property
-    def runs(self) -> Runs:
-        """Runs, for people and programs."""
-        return Runs(self.repository, self.logs, self.clock, self.events, self.limits)
-
-    @cached_property
-    def leases(self) -> Leases:
-        """Runs, for workers."""
-        return Leases(self.repository, self.runs, self.logs, self.clock, self._cap_key)
-
-    @cached_property
-    def inventories(self) -> Inventories:
-        """What returning workers hold."""
-        return Inventories(self.repository, self.runs, self.leases, self.logs, self.clock, self._cap_key)
-
-    @cached_property
-    def _cap_key(self) -> bytes:
-        return caps.derive(self.master_key, "cap")
-
-    @cached_property
-    def projects(self) -> Projects:
-        """The configuration."""
-        return Projects(self.repository, self.clock, self.events)
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Workers."""
-        return Workers(self.repository, self.clock, self.events, self.roster, secrets.token_bytes)
-
-    @cached_property
-    def accounts(self) -> Accounts:
-        """Users, tokens and sessions."""
-        limits = self.settings.limits
-        return Accounts(
-            self.repository,
-            self.clock,
-            self.events,
-            secrets.token_bytes,
-            self.master_key,
-            PasswordLimits(
-                iterations=limits.password_iterations,
-                logins_per_minute=limits.logins_per_minute,
-                login_burst=limits.login_burst,
-                cores=os.cpu_count() or 1,
-                http_threads=limits.http_threads,
-            ),
-        )
 
     # ---- master
 
@@ -177,6 +67,15 @@ class Appliance:
     def roster(self) -> Roster:
         """Who is connected."""
         return Roster()
+
+    @property
+    def presence(self) -> Presence:
+        """The roster, for pages and service."""
+        return self.roster
+
+    def waiting(self) -> int:
+        """How many runs are pending: the dispatcher knows without counting."""
+        return self.dispatcher.waiting
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -188,6 +87,7 @@ class Appliance:
             self.events,
             lambda: self.lineage.epoch,
             self.accounts.run_token,
+            self.job_versions,
             self.limits,
         )
 
@@ -216,7 +116,16 @@ class Appliance:
     @cached_property
     def sweeper(self) -> Sweeper:
         """What the clock brings."""
-        return Sweeper(self.repository, self.runs, self.leases, self.workers, self.roster, self.clock, self.limits)
+        return Sweeper(
+            self.repository,
+            self.runs,
+            self.leases,
+            self.workers,
+            self.roster,
+            self.clock,
+            self.job_versions,
+            self.limits,
+        )
 
     @property
     def lineage(self) -> Lineage:
@@ -287,16 +196,6 @@ class Appliance:
         return () if self._is_ready else ("starting or stopping",)
 
     # ---- life
-
-    def migrate(self, *, dry_run: bool = False) -> list[str]:
-        """Bring the schema up to date, with a backup before, or only say what would be done. Not while it is open."""
-        steps = pending_migrations(self.directory / DATABASE_FILE)
-        pending = [f"{step.name}: {len(step.statements)} statements" for step in steps]
-        if not dry_run and pending:
-            once = self.new_repository()  # a repository is opened once in its life
-            once.open()
-            once.close()
-        return pending
 
     def start(self) -> None:
         """Everything up, in order; when this returns the port answers. Raises after stopping what had started."""
@@ -372,7 +271,7 @@ class Appliance:
         self._closers.append((name, stop))
         start()
 
-    def _on_fatal(self, error: Exception) -> None:
+    def on_fatal(self, error: Exception) -> None:
         """A disk that fails writes nothing any more: end, and let the unit start us again (F18)."""
         _log.critical("storage error, the server ends: %s", error)
         self._is_ready = False

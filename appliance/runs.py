@@ -13,7 +13,8 @@ import msgspec
 from appliance.clock import Clock
 from appliance.db.repository import Repository, RunFilter, RunKey
 from appliance.events import Events, RunChanged
-from appliance.model import definitions, documents, parameters, run_state
+from appliance.job_versions import JobVersions
+from appliance.model import documents, parameters, run_state
 from appliance.model.entities import IdempotencyKey, NewRun, Run, Source
 from appliance.model.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
 from appliance.model.requests import Limits, build_request
@@ -54,15 +55,20 @@ class Runs:
         logs: LogReader,
         clock: Clock,
         events: Events,
+        versions: JobVersions,
         limits: Limits = Limits(),  # noqa: B008 -- frozen
+        waiting: Callable[[], int] | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
+        """``waiting`` tells how many runs are pending, where somebody knows without counting."""
         self._repository = repository
         self._store = repository.runs
         self._logs = logs
         self._clock = clock
         self._events = events
+        self._versions = versions
         self._limits = limits
+        self._waiting = waiting or (lambda: self.counts().get(Status.PENDING, 0))
         self._new_id = new_id
 
     # ---- trigger
@@ -85,7 +91,7 @@ class Runs:
         found = self._repository.projects.job(project, job)
         if found is None:
             raise NotFound(f"no job {job!r} in project {project!r}")
-        document = definitions.job_of(found.document)
+        document = self._versions.get(found.definition_version, found.document)
         if found.blocking:
             raise Conflict(f"{project}/{job} cannot run: {found.blocking[0]}")
         if as_text:
@@ -96,7 +102,7 @@ class Runs:
             raise TooLarge(
                 f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"}
             )
-        if self._store.counts().get(Status.PENDING, 0) >= QUEUE_LIMIT:
+        if self._waiting() >= QUEUE_LIMIT:
             raise Unavailable(f"{QUEUE_LIMIT} runs are waiting already; try again when some have run", 30.0)
         now = self._clock.now()
         new = NewRun(

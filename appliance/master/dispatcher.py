@@ -18,6 +18,7 @@ import msgspec
 from appliance.background import Loop
 from appliance.db.repository import Repository, RunKey
 from appliance.events import Event, Events, ProjectsChanged, RunChanged, WorkerChanged
+from appliance.job_versions import JobVersions
 from appliance.leases import Assignment, Leases
 from appliance.master.roster import Roster, Seat
 from appliance.model import definitions, matching, run_state
@@ -58,6 +59,7 @@ class Dispatcher:
         events: Events,
         epoch: Callable[[], int],
         run_token: Callable[[str], str],
+        versions: JobVersions,
         limits: Limits,
         match: Match = match,
     ) -> None:
@@ -68,12 +70,12 @@ class Dispatcher:
         self._events = events
         self._epoch = epoch
         self._run_token = run_token
+        self._versions = versions
         self._limits = limits
         self._match = match
         self._lock = threading.Lock()
         self._queues: dict[Group, list[_Waiting]] = {}
         self._queued: set[str] = set()
-        self._documents: dict[str, definitions.JobDocument] = {}
         self._is_off: dict[tuple[str, str], bool] = {}
         self._loop = Loop("dispatcher", self.step)
 
@@ -162,7 +164,7 @@ class Dispatcher:
         for waiting, group in heads:
             if self._off(group):
                 continue
-            document = self._document(group[2])
+            document = self._versions.get(group[2])
             fits = [seat for seat in seats if not self._match(document, seat)]
             if not fits:
                 continue
@@ -199,15 +201,6 @@ class Dispatcher:
             is_off = self._is_off[key] = project is None or job is None or not (project.is_enabled and job.is_enabled)
         return is_off
 
-    def _document(self, version: str) -> definitions.JobDocument:
-        document = self._documents.get(version)
-        if document is None:
-            raw = self._repository.projects.definition(version)
-            if raw is None:
-                raise LookupError(f"definition {version} is gone")
-            document = self._documents[version] = definitions.job_of(raw)
-        return document
-
     # ---- the gift
 
     def _give(self, run_id: str, group: Group, seat: Seat) -> None:
@@ -219,7 +212,7 @@ class Dispatcher:
             self._requeue(group, _Waiting(run.created_at, run.id))
             seat.takes_work = False  # it was removed, or is about to be superseded
             return
-        request = request_of(run, self._document(group[2]), self._limits)
+        request = request_of(run, self._versions.get(group[2]), self._limits)
         with self._roster.lock:
             if self._roster.seat(seat.worker_id) is not seat or not seat.free:
                 self._requeue(group, _Waiting(run.created_at, run.id))

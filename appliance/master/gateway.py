@@ -50,6 +50,12 @@ _library_log.setLevel(logging.CRITICAL)  # a cut cable is no error; what matters
 
 HANDSHAKES = 100  # under way at once (S-61)
 OPEN_WITHIN = 10.0  # seconds for a handshake, and then for a whole hello
+REFUSAL_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 WORKER_PATH, EVENTS_PATH = "/worker", "/api/v1/events"
 
 Authenticate = Callable[[str], Principal]
@@ -344,7 +350,10 @@ def _word(connection: Connection, conversation: Conversation, event: Any) -> Non
 
 
 def _refuse(connection: ServerConnection, status: int, text: str) -> Response:
-    return connection.respond(http.HTTPStatus(status), text + "\n")
+    response = connection.respond(http.HTTPStatus(status), text + "\n")
+    for name, value in REFUSAL_HEADERS.items():
+        response.headers[name] = value
+    return response
 
 
 def _choose_subprotocol(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from appliance.background import Loop
 from appliance.clock import Clock
 from appliance.db.repository import Repository
+from appliance.job_versions import JobVersions
 from appliance.leases import Leases
 from appliance.master.roster import Roster
-from appliance.model import definitions
 from appliance.model.entities import Run
 from appliance.model.requests import Limits
 from appliance.model.run_state import Status
@@ -39,6 +39,7 @@ class Sweeper:
         workers: Workers,
         roster: Roster,
         clock: Clock,
+        versions: JobVersions,
         limits: Limits,
     ) -> None:
         self._repository = repository
@@ -47,6 +48,7 @@ class Sweeper:
         self._workers = workers
         self._roster = roster
         self._clock = clock
+        self._versions = versions
         self._limits = limits
         self._since: datetime | None = None
         self._loops = (
@@ -109,6 +111,5 @@ class Sweeper:
         return lost
 
     def _patience(self, run: Run) -> float:
-        document = self._repository.projects.definition(run.definition_version)
-        own = definitions.job_of(document).lost_after_seconds if document is not None else None
+        own = self._versions.get(run.definition_version).lost_after_seconds
         return self._limits.lost_after if own is None else own

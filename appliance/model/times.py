@@ -31,7 +31,7 @@ def from_rfc3339(text: str) -> datetime:
 
 def to_millis(at: datetime) -> int:
     """Milliseconds since 1970, as stored."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    return round(at.timestamp() * 1000)
 
 
 def from_millis(millis: int) -> datetime:

@@ -18,7 +18,9 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+
+from appliance.web.security import HEADERS
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +42,19 @@ class ServerLimits(msgspec.Struct, frozen=True):
     body: int = 1 << 20
 
 
+class _Refusal(ErrorTask):
+    """waitress's own answer to what it cannot read, with the headers that every answer has (S-14)."""
+
+    def execute(self) -> None:
+        """Answer."""
+        self.response_headers.extend(HEADERS.items())
+        super().execute()
+
+
 class _Channel(HTTPChannel):
     """One connection. Buffers the head of a GET, to see an upgrade before waitress would answer it."""
 
+    error_task_class = _Refusal
     server: _Server
     socket: Any
 

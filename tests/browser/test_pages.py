@@ -157,6 +157,16 @@ def test_req_L1_a_log_is_followed_to_its_end_without_a_reload(own_window: Window
     assert window.complaints() == []
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_page_of_a_run_shows_the_end_of_its_log(window: Window, scripts: bool) -> None:
+    window.look(scripts=scripts)
+    window.login()
+    for number in (2, 5):
+        window.open(f"/p/website/test/{number}")
+        box, last = window.find(".tail").rect, window.all("#log .row")[-1].rect
+        assert box["y"] <= last["y"] <= box["y"] + box["height"]
+
+
 def test_req_A2_without_a_socket_pages_still_follow_by_plain_reads(driver: object, tmp_path: Path) -> None:
     site = make_site(tmp_path)
     run = site.run("nightly", Status.RUNNING, b"first\n")

@@ -271,6 +271,7 @@ def test_the_demo_runs_the_real_job_tells_where_to_log_in_and_leaves_nothing(tmp
         told = process.stderr.read().decode()
     assert process.returncode == 0
     assert "example/real#1 succeeded" in told
+    assert "did not end in time" not in told
     assert list(tmp_path.iterdir()) == []
     assert left_over(str(tmp_path)) == []
 
@@ -281,9 +282,11 @@ def test_the_demo_once_ends_1_when_it_is_told_to_stop_early(tmp_path: Path) -> N
         [*COMMAND, "demo", "--once"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline()
         process.terminate()
         process.stdout.read()
+        assert b"did not end in time" not in process.stderr.read()
     assert process.returncode == 1
     assert list(tmp_path.iterdir()) == []
     assert left_over(str(tmp_path)) == []

@@ -25,14 +25,15 @@ function id(view) {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
+// On the page of a run the log stands in a box that keeps to its end by itself; elsewhere the page is what scrolls.
+const page = box.closest(".tail") === null ? document.scrollingElement : null;
+
 function isAtEnd() {
-  const scroller = box.scrollHeight > box.clientHeight + 4 ? box : document.scrollingElement;
-  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+  return page !== null && page.scrollHeight - page.scrollTop - page.clientHeight < 60;
 }
 
 function toEnd() {
-  if (box.scrollHeight > box.clientHeight + 4) box.scrollTop = box.scrollHeight;
-  else if (!box.closest(".columns")) document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+  if (page !== null) page.scrollTop = page.scrollHeight;
 }
 
 function row(text) {

@@ -26,6 +26,7 @@ from appliance.events import LogGrew
 from appliance.model import run_state
 from appliance.model.entities import Exit, Job, Lease, Project, Receipt, Run, Source
 from appliance.model.run_state import Reason, Status
+from appliance.projects import definition_version
 from appliance.settings import (
     DataSection,
     LimitsSection,
@@ -270,7 +271,7 @@ def add_project(
                     display_name=job.get("display_name", ""),
                     description=job.get("description", ""),
                     document=job,
-                    definition_version="v" * 16,
+                    definition_version=definition_version(job),
                     findings=findings,
                 )
                 for job in jobs
