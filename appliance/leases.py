@@ -187,7 +187,7 @@ class Leases:
         have = {stream: self._logs.size(record.run, stream) for stream in record.sizes}
         if have != record.sizes:
             return m.Nack(id=0, run=record.run, sizes=have, restart=any(have[s] > record.sizes[s] for s in have))
-        synced = [self._logs.sync(record.run, stream) for stream, size in sorted(have.items()) if size]
+        synced = self._logs.sync_run(record.run, [stream for stream, size in have.items() if size])
         agree = all(one.sha256 == record.digests.get(one.stream) for one in synced)
         if not agree and grip.restarts < 1:
             grip.restarts += 1
@@ -288,7 +288,7 @@ class Leases:
 
     def end_by_evidence(self, run: Run, reason: Reason, sentence: str) -> None:
         """End a run by evidence, with what its log holds so far."""
-        streams = [self._logs.sync(run.id, stream) for stream in STREAM_LIMITS if self._logs.size(run.id, stream)]
+        streams = self._logs.sync_run(run.id, [one for one in STREAM_LIMITS if self._logs.size(run.id, one)])
         output = next((one for one in streams if one.stream == OUTPUT), None)
         receipt = Receipt(size=output.size if output else 0, sha256=output.sha256 if output else None)
         event = run_state.Finish(at=self._clock.now(), status=Status.ERRORED, reason=reason, sentence=sentence)

@@ -7,20 +7,19 @@ caller's: ``append`` … ``sync``, then the transaction that stores what ``sync`
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import logging
 import os
 import threading
 import uuid
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.db.disk import Disk
+from appliance.db.stream_file import StreamFile
 from appliance.model.entities import StreamRecord
 from appliance.model.errors import ApplianceError, Full, Unavailable
 
@@ -37,29 +36,6 @@ class Gap(ApplianceError):
     def __init__(self, size: int) -> None:
         super().__init__(f"the stream has {size} bytes; send from there")
         self.size = size
-
-
-class _Stream:
-    """One file: its size and digests so far. Its lock guards all of it, the descriptor included."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lock = threading.Lock()
-        self.file: int | None = None
-        self.is_read = False  # size and digests are known
-        self.is_dirty = False  # bytes were written since the last sync
-        self.has_name = False  # its directory entries are durable
-        self.restart_digest()
-
-    def restart_digest(self) -> None:
-        self.size = 0
-        self.crc32 = 0
-        self.sha256 = hashlib.sha256()
-
-    def count(self, data: bytes | memoryview) -> None:
-        self.size += len(data)
-        self.crc32 = zlib.crc32(data, self.crc32)
-        self.sha256.update(data)
 
 
 class LogStore:
@@ -83,8 +59,9 @@ class LogStore:
         self._on_fatal = on_fatal
         self._broken: OSError | None = None
         self._lock = threading.Lock()
-        self._streams: OrderedDict[tuple[str, int], _Stream] = OrderedDict()
-        self._open: OrderedDict[tuple[str, int], _Stream] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, int], StreamFile] = OrderedDict()
+        self._open: OrderedDict[tuple[str, int], StreamFile] = OrderedDict()
+        self._named: OrderedDict[Path, None] = OrderedDict()  # directories whose own name is durable
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, run_id: str, stream: int, offset: int, data: bytes | memoryview) -> int:
@@ -130,18 +107,27 @@ class LogStore:
             return io.BytesIO()
 
     def sync(self, run_id: str, stream: int) -> StreamRecord:
-        """Make all bytes durable; answers what is now durable, for the table ``stream``."""
-        with self._held(run_id, stream) as one:
-            self._read(one)
-            self._sync(one)
-            return StreamRecord(
-                run_id=run_id,
-                stream=stream,
-                size=one.size,
-                crc32=one.crc32,
-                boot_id=self._boot_id,
-                sha256=one.sha256.hexdigest(),
-            )
+        """Make all bytes of a stream durable; answers what is now durable, for the table ``stream``."""
+        return self.sync_run(run_id, (stream,))[0]
+
+    def sync_run(self, run_id: str, streams: Iterable[int]) -> list[StreamRecord]:
+        """The same for several streams of a run, in order of their numbers, with few calls to the disk."""
+        with ExitStack() as held:
+            ones = [(stream, held.enter_context(self._held(run_id, stream))) for stream in sorted(streams)]
+            for _, one in ones:
+                self._read(one)
+            self._sync([one for _, one in ones])
+            return [
+                StreamRecord(
+                    run_id=run_id,
+                    stream=stream,
+                    size=one.size,
+                    crc32=one.crc32,
+                    boot_id=self._boot_id,
+                    sha256=one.sha256.hexdigest(),
+                )
+                for stream, one in ones
+            ]
 
     def restart(self, run_id: str, stream: int) -> None:
         """Empty the stream: it is sent again from 0 because digests differed (F39)."""
@@ -237,7 +223,7 @@ class LogStore:
         return self._directory / name[:2] / name / f"{stream:d}.log"
 
     @contextmanager
-    def _held(self, run_id: str, stream: int) -> Iterator[_Stream]:
+    def _held(self, run_id: str, stream: int) -> Iterator[StreamFile]:
         """The stream, locked; never one that was forgotten while we waited for the lock."""
         while True:
             one = self._stream(run_id, stream)
@@ -246,12 +232,12 @@ class LogStore:
                     yield one
                     return
 
-    def _stream(self, run_id: str, stream: int) -> _Stream:
+    def _stream(self, run_id: str, stream: int) -> StreamFile:
         key = (run_id, stream)
         with self._lock:
             one = self._streams.get(key)
             if one is None:
-                one = self._streams[key] = _Stream(self._path(run_id, stream))
+                one = self._streams[key] = StreamFile(self._path(run_id, stream))
                 if len(self._streams) > REMEMBERED:
                     self._forget_oldest()
             else:
@@ -266,7 +252,7 @@ class LogStore:
                 del self._streams[key]
                 return
 
-    def _read(self, one: _Stream) -> None:
+    def _read(self, one: StreamFile) -> None:
         """Learn size and digests from the file, once."""
         if one.is_read:
             return
@@ -281,7 +267,7 @@ class LogStore:
             one.is_dirty = True  # nobody knows whether an earlier life synced it
         one.is_read = True
 
-    def _opened(self, key: tuple[str, int], one: _Stream) -> int:
+    def _opened(self, key: tuple[str, int], one: StreamFile) -> int:
         """The descriptor; with the stream's lock held. Closes the one used longest ago if there are too many."""
         self._refuse_if_broken()
         with self._lock:
@@ -304,7 +290,7 @@ class LogStore:
                 raise self._refusal(error) from error
         return one.file
 
-    def _write(self, file: int, one: _Stream, data: memoryview) -> None:
+    def _write(self, file: int, one: StreamFile, data: memoryview) -> None:
         offset = one.size
         rest = data
         try:
@@ -322,7 +308,7 @@ class LogStore:
         one.count(data)
         one.is_dirty = True
 
-    def _cut(self, key: tuple[str, int], one: _Stream, size: int) -> None:
+    def _cut(self, key: tuple[str, int], one: StreamFile, size: int) -> None:
         file = self._opened(key, one)
         try:
             self._disk.truncate(file, size)
@@ -330,34 +316,49 @@ class LogStore:
             raise self._refusal(error) from error
         one.is_dirty = True
 
-    def _sync(self, one: _Stream) -> None:
-        if not one.is_dirty:
+    def _sync(self, ones: Iterable[StreamFile]) -> None:
+        """Make streams of one run durable: their bytes, then their names, each directory once."""
+        dirty = [one for one in ones if one.is_dirty]
+        if not dirty:
             return
         self._refuse_if_broken()
         try:
-            if one.file is not None:
-                self._disk.sync(one.file)
-            else:
-                file = self._disk.open(one.path)
-                try:
-                    self._disk.sync(file)
-                finally:
-                    os.close(file)
-            if not one.has_name:
-                for directory in (one.path.parent, one.path.parent.parent, self._directory):
-                    self._disk.sync_directory(directory)
-                one.has_name = True
+            for one in dirty:
+                if one.file is not None:
+                    self._disk.sync(one.file)
+                else:
+                    file = self._disk.open(one.path)
+                    try:
+                        self._disk.sync(file)
+                    finally:
+                        os.close(file)
+            unnamed = [one for one in dirty if not one.has_name]
+            if unnamed:
+                self._sync_names(unnamed[0].path.parent)
+            for one in dirty:
+                one.has_name, one.is_dirty = True, False
         except OSError as error:
             raise self._refusal(error, is_sync=True) from error
-        one.is_dirty = False
 
-    def _close(self, one: _Stream) -> None:
+    def _sync_names(self, folder: Path) -> None:
+        """Make the files in a run's folder findable after a power loss, and the way to it."""
+        self._disk.sync_directory(folder)
+        if folder not in self._named:
+            self._disk.sync_directory(folder.parent)
+            if folder.parent not in self._named:  # one of 256
+                self._disk.sync_directory(self._directory)
+                self._named[folder.parent] = None
+            self._named[folder] = None
+            while len(self._named) > REMEMBERED:
+                self._named.popitem(last=False)
+
+    def _close(self, one: StreamFile) -> None:
         """Close the descriptor, not before its bytes are durable: a later sync could miss a write error."""
         if one.file is None:
             return
         try:
             if self._broken is None:
-                self._sync(one)
+                self._sync((one,))
         finally:
             os.close(one.file)
             one.file = None

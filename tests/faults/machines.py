@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from appliance.db.logs import Gap
@@ -55,6 +55,9 @@ class Logs:
     def sync(self, run_id: str, stream: int) -> StreamRecord:
         have = bytes(self.streams.get((run_id, stream), b""))
         return StreamRecord(run_id, stream, len(have), 0, "boot", hashlib.sha256(have).hexdigest())
+
+    def sync_run(self, run_id: str, streams: Iterable[int]) -> list[StreamRecord]:
+        return [self.sync(run_id, stream) for stream in sorted(streams)]
 
     def restart(self, run_id: str, stream: int) -> None:
         self.streams[run_id, stream] = bytearray()

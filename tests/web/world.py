@@ -19,6 +19,7 @@ from appliance.db.logs import LogStore
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet
 from appliance.events import Event, Events
+from appliance.job_versions import JobVersions
 from appliance.model.entities import Job, NewRun, Project, Run, Source
 from appliance.model.run_state import Assign, Finish, Status
 from appliance.passwords import PasswordLimits
@@ -154,7 +155,7 @@ class World:
         self.logs = LogStore(self.logs_directory, "boot-1")
         self.accounts = Accounts(self.repository, self.clock, self.events, self.random, KEY, self.limits)
         self.projects = Projects(self.repository, self.clock, self.events)
-        self.runs = Runs(self.repository, self.logs, self.clock, self.events)
+        self.runs = Runs(self.repository, self.logs, self.clock, self.events, JobVersions(self.repository))
         self.workers = Workers(self.repository, self.clock, self.events, Nobody(), self.random)
         self.put_projects("alpha", "beta")
         self.static_files = _static_files()
