@@ -47,13 +47,16 @@ __all__ = [
     "WebSection",
     "WorkerSection",
     "WorkerSettings",
+    "boot_id",
     "client_settings",
     "data_directory",
+    "environment",
     "load_server",
     "load_worker",
     "read_master_key",
     "read_worker_token",
     "render_server_file",
+    "runtime_directory",
     "worker_directory",
     "write_example_projects",
     "write_master_key",
@@ -336,3 +339,13 @@ def boot_id() -> str:
     if given := os.environ.get("ORCHESTRA_BOOT_ID"):
         return given
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def runtime_directory(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where secrets of runs may lie for a moment, in memory, not on a disk (S-51); None: there is no such place."""
+    environ = os.environ if environ is None else environ
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):  # of the unit, of the login
+        given = _path_of(environ, name)
+        if given is not None and given.is_dir():
+            return given / "orchestra-worker"
+    return None

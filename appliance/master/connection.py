@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from datetime import datetime
 from websockets.asyncio.server import ServerConnection
 
 from appliance.master.conversation import Conversation
+from appliance.master.piles import Piles
 from appliance.model.entities import Session, Worker
 from appliance.model.permissions import Principal
 from appliance.wire import SEND_WITHIN, Close
@@ -46,9 +48,11 @@ class Connection:
         self._out: deque[tuple[str, str | None]] = deque()  # text, and the run it assigns
         self._unsent: list[str] = []
         self._wake = asyncio.Event()
-        self._under_way = 0
+        self.piles = Piles()
+        self._begun = self._finished = 0  # words given to lanes, and dealt with
+        self._is_waiting = False
+        self._lock = threading.Lock()
         self._room = asyncio.Event()
-        self._room.set()
 
     # ---- voice: any thread
 
@@ -69,9 +73,13 @@ class Connection:
         if self.conversation is not None:
             self.conversation.retire()
 
-    def done(self) -> None:
-        """One word was dealt with."""
-        self._post(self._done)
+    def done(self, words: int = 1) -> None:
+        """So many words were dealt with. The gateway is woken only if it waits for that."""
+        with self._lock:
+            self._finished += words
+            is_waiting = self._is_waiting
+        if is_waiting:
+            self._post(self._room.set)
 
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         try:
@@ -102,16 +110,15 @@ class Connection:
         self._out.extend((text, run_id) for text in self.end.take())
         self._wake.set()
 
-    def _done(self) -> None:
-        self._under_way -= 1
-        if self._under_way < UNDER_WAY:
-            self._room.set()
-
     async def take_room(self) -> None:
-        """Wait until one more word may be put into a lane."""
-        self._under_way += 1
-        if self._under_way >= UNDER_WAY:
+        """Wait until one more word may be given to a lane, and count it."""
+        while True:
             self._room.clear()
+            with self._lock:
+                self._is_waiting = self._begun - self._finished >= UNDER_WAY
+                if not self._is_waiting:
+                    self._begun += 1
+                    return
             await self._room.wait()
 
     async def write(self, socket: ServerConnection) -> None:
@@ -133,7 +140,8 @@ class Connection:
 
     def answered(self) -> None:
         """The end may have something to say after a frame."""
-        self._flush()
+        if self.end.has_more:
+            self._flush()
 
     def unsent(self) -> list[str]:
         """Runs whose assignments were never given to the socket. Ends the conversation."""

@@ -40,6 +40,7 @@ from appliance.wire import (
     PONG_WITHIN,
     SUBPROTOCOL,
     Close,
+    frames,
 )
 from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, MasterEnd
@@ -281,8 +282,13 @@ class Gateway:
                     await self._in_lane(worker.id, functools.partial(self._greet, connection, event))
                     continue
                 await connection.take_room()
-                key = getattr(event, "run", worker.id)
-                self._lanes.put(key, functools.partial(_word, connection, conversation, event))
+                if not isinstance(event, frames.Data):
+                    key = getattr(event, "run", worker.id)
+                    self._lanes.put(key, functools.partial(_word, connection, conversation, event))
+                elif connection.piles.put(event):
+                    self._lanes.put(
+                        event.run, functools.partial(_pile, connection, conversation, event.run, event.stream)
+                    )
             if not writer.done():
                 writer.cancel()
         except ConnectionClosed:
@@ -347,6 +353,15 @@ def _word(connection: Connection, conversation: Conversation, event: Any) -> Non
         conversation.take(event)
     finally:
         connection.done()
+
+
+def _pile(connection: Connection, conversation: Conversation, run_id: str, stream: int) -> None:
+    count, pieces = connection.piles.take(run_id, stream)
+    try:
+        for piece in pieces:
+            conversation.take(piece)
+    finally:
+        connection.done(count)
 
 
 def _refuse(connection: ServerConnection, status: int, text: str) -> Response:

@@ -27,7 +27,7 @@ from websockets.http11 import Request
 from appliance.events import AccountChanged, Event, Events, LogGrew, RunChanged, SessionsEnded
 from appliance.model import run_state
 from appliance.model.entities import Run, Session
-from appliance.model.errors import ApplianceError
+from appliance.model.errors import ApplianceError, NotFound
 from appliance.model.permissions import Kind, Principal, Right, may, visible_projects
 from appliance.runs import Runs
 from appliance.wire import Close
@@ -71,6 +71,7 @@ class _Client:
         self.has_missed = False
         self.logs: dict[str, int] = {}  # run -> next byte
         self.grown: set[str] = set()
+        self.fresh: set[str] = set()  # newly followed; told as they are, changed or not
         self.wake = asyncio.Event()
 
     def sees(self, run: Run) -> bool:
@@ -146,7 +147,7 @@ class Live:
             client.changed.pop(wish.run, None)
             return True  # what one may not see does not exist: silence, not an error that tells them apart
         client.logs[run.id] = wish.offset
-        client.changed[run.id] = run
+        client.fresh.add(run.id)
         client.grown.add(run.id)
         client.wake.set()
         return True
@@ -158,6 +159,7 @@ class Live:
             while True:
                 await client.wake.wait()
                 client.wake.clear()
+                await self._look_at_fresh(client)
                 grown, client.grown = client.grown, set()
                 for run_id in grown:
                     await self._tell_log(client, connection, run_id)
@@ -172,6 +174,17 @@ class Live:
         except Exception:
             _log.exception("a listener could not be told")
             connection.transport.abort()
+
+    async def _look_at_fresh(self, client: _Client) -> None:
+        """Read newly followed runs once their changes are heard, so that none falls between; what is heard is newer."""
+        fresh, client.fresh = client.fresh, set()
+        for run_id in fresh:
+            try:
+                run = await asyncio.to_thread(self._runs.get, run_id)
+            except NotFound:
+                client.logs.pop(run_id, None)  # deleted meanwhile
+            else:
+                client.changed.setdefault(run_id, run)
 
     async def _tell_run(self, client: _Client, connection: ServerConnection, run: Run) -> None:
         text = await asyncio.to_thread(self._show, run)

@@ -133,6 +133,11 @@ class MasterEnd:
         if self.stage is not Stage.CLOSED:
             self.stage, self.closed = Stage.CLOSED, (code, text)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether ``take`` or ``closed`` has something for the caller."""
+        return bool(self._out) or self.closed is not None
+
     def take(self) -> Sequence[str]:
         """The frames to send now, in order."""
         out, self._out = self._out, []

@@ -10,7 +10,7 @@ import signal
 from typing import Any
 
 from appliance.clock import SystemClock
-from appliance.config import WorkerSettings, environment, read_worker_token
+from appliance.config import WorkerSettings, environment, read_worker_token, runtime_directory
 from appliance.logging_setup import set_up_logging
 from appliance.model.caps import request_digest
 from appliance.wire.local_runs import Record
@@ -61,7 +61,7 @@ class WorkerProcess:
         self._settings = settings
         self._once = once
         self._idle_exit = idle_exit
-        self._journal = Journal(settings.worker.data)
+        self._journal = Journal(settings.worker.data, runtime=runtime_directory())
         self._stopping = asyncio.Event()
         self._idle_since = 0.0
 

@@ -3,8 +3,8 @@
     printing_job.py PLACE PIECES CODE
 
 In PLACE, outside any workspace: ``starts`` gets a line with the pid at each start, ``copy`` each byte that is printed,
-``ends`` the pid at the end. A gate is a FIFO ``gate-begin``, ``gate-middle`` or ``gate-end``: where there is one, the job
-stays until a writer has come and gone.
+``ends`` the pid at the end. A gate is a FIFO ``gate-begin``, ``gate-middle`` or ``gate-end``: where there is one, the
+job stays until a writer has come and gone.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class RawWorker:
     def __init__(self, site: Site, token: str, journal: str | None = None) -> None:
         self.journal = journal or secrets.token_hex(16)
         self.sent: list[str | bytes] = []
-        self._socket = dial(site, token)
+        self._stack = contextlib.ExitStack()
+        self._socket = self._stack.enter_context(dial(site, token))
         self._next_id = 1
 
     def __enter__(self) -> Self:
@@ -58,7 +59,7 @@ class RawWorker:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._stack.close()
 
     def hello(self, *runs: dict[str, Any], **other: Any) -> None:
         """Say who this is and what it holds."""

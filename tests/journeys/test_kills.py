@@ -161,4 +161,3 @@ def test_fault_F02_a_server_told_to_stop_does_so_and_leaves_jobs_alone(site: Sit
     for printing in printings:
         printing.assert_ended_well()
     site.assert_healthy()
-
