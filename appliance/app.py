@@ -11,18 +11,20 @@ Parts get what they need in their ``__init__`` and never ask the Appliance.
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import msgspec
 
 from appliance.clock import Clock
-from appliance.config import ConfigurationError, boot_id
+from appliance.config import SERVER_FILE, ConfigurationError, boot_id
 from appliance.foundation import Foundation
 from appliance.logging_setup import set_up_logging
 from appliance.master.connection import Connection
@@ -48,6 +50,12 @@ from appliance.web.static_files import StaticFiles
 from appliance.workers import Presence
 
 _log = logging.getLogger(__name__)
+
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "stop the program that uses it, or choose another port here",
+    errno.EACCES: "choose a port from 1024 on, or allow this account to use it",
+    errno.EADDRNOTAVAIL: "choose an address of this machine, or 0.0.0.0 for all of them",
+}
 
 
 class Appliance(Foundation):
@@ -210,9 +218,11 @@ class Appliance(Foundation):
             self.projects.load(self.settings.projects.paths)
             self.runs.cancel_removed()
             self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
-            self._begin("gateway", self.gateway.start, self.gateway.stop)
+            with self._listening("server.second_port", self.settings.server.second_port):
+                self._begin("gateway", self.gateway.start, self.gateway.stop)
             self._begin("dispatcher", self.dispatcher.start, self.dispatcher.stop)
-            self._begin("web", self.web.start, self.web.stop)
+            with self._listening("server.listen", self.settings.server.listen.port):
+                self._begin("web", self.web.start, self.web.stop)
         except BaseException:
             self.stop()
             raise
@@ -271,6 +281,17 @@ class Appliance(Foundation):
     def _begin(self, name: str, start: Callable[[], object], stop: Callable[[], object]) -> None:
         self._closers.append((name, stop))
         start()
+
+    @contextmanager
+    def _listening(self, key: str, port: int | None) -> Iterator[None]:
+        """What cannot be listened on is a wrong setting: say which, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            listen, file = self.settings.server.listen, self.settings.file or SERVER_FILE
+            advice = _LISTEN_ADVICE.get(error.errno or 0, "choose another address here")
+            what = f"cannot listen on {listen.host}:{port}: {error.strerror or error}; {advice}"
+            raise ConfigurationError(file, 0, key, what) from error
 
     def on_fatal(self, error: Exception) -> None:
         """A disk that fails writes nothing any more: end, and let the unit start us again (F18)."""

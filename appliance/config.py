@@ -49,6 +49,7 @@ __all__ = [
     "WorkerSettings",
     "boot_id",
     "client_settings",
+    "client_token_file",
     "data_directory",
     "environment",
     "load_server",
@@ -58,6 +59,7 @@ __all__ = [
     "render_server_file",
     "runtime_directory",
     "worker_directory",
+    "write_client_token",
     "write_example_projects",
     "write_master_key",
     "write_server_file",
@@ -86,7 +88,7 @@ def load_server(
     environ = os.environ if environ is None else environ
     given = data or _path_of(environ, "ORCHESTRA_DATA")
     file = (path or (data_directory(data, environ) / SERVER_FILE)).absolute()
-    settings = read_settings(ServerSettings, file, _read(file, "run orchestra init, or name it with --config"))
+    settings = read_settings(ServerSettings, file, _read(file, "run orchestra init, or name its directory with --data"))
     base = file.parent
     web = settings.web
     return msgspec.structs.replace(
@@ -131,8 +133,7 @@ def client_settings(
         raise ConfigurationError("--url" if url else "ORCHESTRA_URL", 0, "", str(error)) from None
     text = token or environ.get("ORCHESTRA_TOKEN") or ""
     if not text:
-        base = _path_of(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
-        file = _path_of(environ, "ORCHESTRA_TOKEN_FILE") or base / "orchestra" / TOKEN_FILE
+        file = client_token_file(environ)
         try:
             text = read_private(file)
         except FileNotFoundError:
@@ -140,6 +141,24 @@ def client_settings(
         except (Invalid, OSError) as error:
             raise _unusable(file, error) from None
     return ClientSettings(url=address, token=text.strip())
+
+
+def client_token_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the command line looks for a user's token: ``ORCHESTRA_TOKEN_FILE``, else ``~/.config/orchestra/token``."""
+    environ = os.environ if environ is None else environ
+    base = _path_of(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
+    return _path_of(environ, "ORCHESTRA_TOKEN_FILE") or base / "orchestra" / TOKEN_FILE
+
+
+def write_client_token(token: str, environ: Mapping[str, str] | None = None) -> Path:
+    """Store a user's token, 0600, in place of an earlier one, and answer where. Raises ConfigurationError."""
+    file = client_token_file(environ).absolute()
+    try:
+        make_private_directory(file.parent)
+        write_private(file, token + "\n")
+    except (Invalid, OSError) as error:
+        raise _unusable(file, error) from None
+    return file
 
 
 def data_directory(given: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
@@ -263,11 +282,11 @@ def write_server_file(directory: Path, *, listen: str | None = None, base_url: s
 
 
 def write_example_projects(directory: Path) -> list[Path]:
-    """Write the example project files into a directory, which is made if need be; answers their paths.
+    """Write the example project into a directory, which is made if need be; answers the paths of its files.
 
     Raises ConfigurationError when one is there already.
     """
-    sources = [_EXAMPLES / "example.yaml", _EXAMPLES / "job-orchestra.py"]
+    sources = [_EXAMPLES / "example.yaml"]
     files = [directory / source.name for source in sources]
     for file in files:
         if file.exists():
@@ -308,7 +327,7 @@ def _read(file: Path, advice: str) -> bytes:
 def _unusable(file: Path, error: Invalid | OSError) -> ConfigurationError:
     if isinstance(error, OSError):
         return ConfigurationError(file, 0, "", f"cannot be used: {error.strerror}")
-    return ConfigurationError(file, 0, "", str(error))
+    return ConfigurationError(file, 0, "", str(error).removeprefix(f"{file} "))
 
 
 def _path_of(environ: Mapping[str, str], name: str) -> Path | None:

@@ -7,6 +7,7 @@ come one after the other; words about different runs may come at the same time.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ from appliance.wire import messages as m
 _log = logging.getLogger(__name__)
 
 OUTPUT_LIMIT = 64 << 30  # bytes of output the master takes from one run, whatever its job says
+PIECE = 1 << 20  # bytes read at once
 STREAM_LIMITS = {OUTPUT: OUTPUT_LIMIT, RESULTS: RESULTS_LIMIT, NOTES: 256 << 20}
+_REASONS = frozenset(Reason)
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -184,18 +187,19 @@ class Leases:
             raise ProtocolError(f"run {record.run} is not leased to this worker", "not_yours")
         if not grip.is_live:
             return None
-        have = {stream: self._logs.size(record.run, stream) for stream in record.sizes}
-        if have != record.sizes:
-            return m.Nack(id=0, run=record.run, sizes=have, restart=any(have[s] > record.sizes[s] for s in have))
+        sizes = {stream: record.sizes.get(stream, 0) for stream in (*record.sizes, *STREAM_LIMITS)}
+        have = {stream: self._logs.size(record.run, stream) for stream in sizes}
+        if any(have[stream] < size for stream, size in sizes.items()):
+            return m.Nack(id=0, run=record.run, sizes={stream: have[stream] for stream in record.sizes})
         synced = self._logs.sync_run(record.run, [stream for stream, size in have.items() if size])
-        agree = all(one.sha256 == record.digests.get(one.stream) for one in synced)
-        if not agree and grip.restarts < 1:
+        differ = [one for one in synced if not self._agrees(one, sizes[one.stream], record.digests.get(one.stream))]
+        if differ and grip.restarts < 1:
             grip.restarts += 1
-            for stream in have:
-                self._logs.restart(record.run, stream)
-            return m.Nack(id=0, run=record.run, sizes=dict.fromkeys(have, 0), restart=True)
+            for one in differ:
+                self._logs.restart(record.run, one.stream)
+            return m.Nack(id=0, run=record.run, sizes=dict.fromkeys(record.sizes, 0), restart=True)
         try:
-            self._finish(holder, record, synced, agree)
+            self._finish(holder, record, synced, not differ)
         except IllegalTransition:
             _log.warning("late end of run %s from %s changes nothing", record.run, holder.name)
         self._drop(record.run)
@@ -218,14 +222,19 @@ class Leases:
             self._store.put_streams(records)
         return len(records)
 
-    def forget_worker(self, holder: Holder) -> None:
-        """The connection is gone: drop what was remembered for it. Everything is loaded again when it returns."""
-        with self._lock:
-            mine = [run_id for run_id, grip in self._grips.items() if grip.worker_id == holder.worker_id]
-            for run_id in mine:
-                del self._grips[run_id]
-
     # ---- inside
+
+    def _agrees(self, have: StreamRecord, size: int, digest: str | None) -> bool:
+        """Whether what the worker has of a stream is what we have, or the beginning of it (F07).
+
+        A worker whose machine went down may have kept less than it had sent; then ours is the stream.
+        """
+        if have.size == size:
+            return have.sha256 == digest  # public: digests of a log, a receipt and no proof
+        prefix = hashlib.sha256()
+        for offset in range(0, size, PIECE):
+            prefix.update(self._logs.read(have.run_id, have.stream, offset, min(PIECE, size - offset)))
+        return size == 0 or prefix.hexdigest() == digest
 
     def _finish(self, holder: Holder, record: m.Exited, synced: list[StreamRecord], agree: bool) -> None:
         run_id = record.run
@@ -240,21 +249,24 @@ class Leases:
             notes.append(f"results invalid: {error}")
         if not agree:
             notes.append("log_mismatch: the digests of worker and master differ; both are kept")
+        ahead = sum(one.size - record.sizes.get(one.stream, 0) for one in synced)
+        if agree and ahead:
+            notes.append(f"log_ahead: the server had {ahead} bytes more than the worker kept; they stay")
         status = Status(record.status)
-        try:
-            reason = Reason(record.reason) if record.reason else None
-        except ValueError:
-            reason, status = Reason.PROTOCOL_ERROR, Status.ERRORED
-            notes.append(f"unknown reason {record.reason!r}")
+        said = record.reason or None
+        reason = Reason(said) if said in _REASONS else None
+        if reason != said or not run_state.fits(status, reason):
+            notes.append(f"the worker said {record.status} for the reason {record.reason!r}, which is not one")
+            status, reason = Status.ERRORED, Reason.PROTOCOL_ERROR
         now = self._clock.now()
         finished_at = min(self._stamp(holder, record.at), now)
         finish = run_state.Finish(at=finished_at, status=status, reason=reason, sentence=record.sentence)
         output = next((one for one in synced if one.stream == OUTPUT), None)
         receipt = Receipt(
-            size=record.sizes.get(OUTPUT, 0),
+            size=output.size if output else 0,
             sha256=output.sha256 if output else record.digests.get(OUTPUT),
             complete=True,
-            verified=agree,
+            verified=agree and not ahead,
         )
         has_exit = record.code is not None or record.signal is not None
         ended = Exit(code=record.code, signal=record.signal, command=record.command) if has_exit else None

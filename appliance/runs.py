@@ -150,7 +150,10 @@ class Runs:
             for event in events(run) if callable(events) else (events,):
                 position = run_state.advance(position, event)
             fields = dict(change(run)) if change else {}
-            after = msgspec.structs.replace(run, **msgspec.structs.asdict(position), **fields, version=run.version + 1)
+            after = msgspec.structs.replace(run, **msgspec.structs.asdict(position), **fields)
+            if after == run:
+                return run  # it was said before (I6)
+            after = msgspec.structs.replace(after, version=run.version + 1)
             if write(after, run.version):
                 self._events.publish(RunChanged(after))
                 return after

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from appliance import __version__
 from appliance.cli import errors
 from appliance.cli.base import Globals, LazyGroup
 
@@ -28,6 +29,7 @@ from appliance.cli.base import Globals, LazyGroup
         "token": ("appliance.cli.tokens:token", "Make and revoke your own tokens."),
     },
 )
+@click.version_option(__version__, message="orchestra %(version)s", help="Print the version.")
 def root() -> None:
     """Orchestra Appliance: jobs on remote workers. To try it: orchestra demo"""
 

@@ -80,7 +80,7 @@ def _play(parts: ExitStack, port: int | None, once: bool) -> int:
     directory = parts.enter_context(_temporary_directory())
     logging.basicConfig(filename=directory / "server.log", level=logging.INFO)
     parameters = real_job_parameters(Path.cwd(), directory / "repository")
-    appliance, link = parts.enter_context(_server(directory / "server", port or _free_port()))
+    appliance, link = parts.enter_context(_server(directory / "server", _free_port(port)))
     token, _ = appliance.accounts.create_token("demo", "orchestra demo")
     client = parts.enter_context(Client(appliance.settings.url, token))
     parts.enter_context(_worker(directory / "worker", appliance, parameters["repository"]))
@@ -91,8 +91,9 @@ def _play(parts: ExitStack, port: int | None, once: bool) -> int:
     code = watch(client, run, raw=False)
     if once:
         return code
-    output.say(f"\nOrchestra is at {client.url}")
-    output.say(f"log in with this link, good once: {link}")
+    output.say("")
+    output.say(f"Orchestra is at {client.url}")
+    output.say(f"to look around, choose a name and a password at this link, good once: {link}")
     output.say("Ctrl-C ends the demo and removes everything")
     sys.stdout.flush()
     threading.Event().wait()
@@ -213,12 +214,14 @@ def _end_run(appliance: Appliance, run_id: str) -> None:
         return
 
 
-def _free_port() -> int:
-    """PORT, or another one that nobody uses now."""
-    for wanted in (PORT, 0):
+def _free_port(asked: int | None) -> int:
+    """The port asked for; else PORT, or another one that nobody uses now. Raises Unavailable."""
+    for wanted in (PORT, 0) if asked is None else (asked,):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", wanted))
             port: int = probe.getsockname()[1]
             return port
+    if asked is not None:
+        raise Unavailable(f"port {asked} of 127.0.0.1 cannot be used: choose another, or leave --port away")
     raise Unavailable("there is no free port on 127.0.0.1")

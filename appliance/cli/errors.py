@@ -20,6 +20,9 @@ def report(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else (OK if error.code is None else FAILED)
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)  # the help itself, as it is meant to be read
+        return USAGE
     code, text = _meaning(error)
     print(f"orchestra: {escape(' '.join(text.split()))}", file=sys.stderr)
     return code
@@ -28,7 +31,8 @@ def report(error: BaseException) -> int:
 def _meaning(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "orchestra"
-        return USAGE, f"{error.format_message().rstrip('.')}; see {command} --help"
+        text = error.format_message().rstrip(".")
+        return USAGE, f"{text}{' See' if text.endswith('?') else '; see'} {command} --help"
     if isinstance(error, click.ClickException):
         return FAILED, error.format_message()
     from appliance.client import Unreachable
@@ -41,7 +45,7 @@ def _meaning(error: BaseException) -> tuple[int, str]:
     if isinstance(error, NotFound):
         return NOT_FOUND, str(error)
     if isinstance(error, Unauthenticated):
-        return NOT_ALLOWED, f"{error}; give a token with --token, ORCHESTRA_TOKEN or ~/.config/orchestra/token"
+        return NOT_ALLOWED, f"{error}: run 'orchestra token create --user NAME', or set ORCHESTRA_TOKEN"
     if isinstance(error, Forbidden):
         return NOT_ALLOWED, str(error)
     if isinstance(error, Invalid):

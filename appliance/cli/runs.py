@@ -10,11 +10,13 @@ import click
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.trigger import exit_code, outcome, run_name, watch
+from appliance.model.run_state import Status
 
 if TYPE_CHECKING:
     from appliance.client import Client, Document
 
 NAME = "RUN"
+STATUSES = tuple(Status)
 
 
 @click.group(cls=Group)
@@ -29,7 +31,7 @@ def run() -> None:
 @click.option("--project", multiple=True, metavar="NAME", help="Of this project; may be repeated, as may all filters.")
 @click.option("--job", multiple=True, metavar="NAME", help="Of this job.")
 @click.option("--worker", multiple=True, metavar="NAME", help="On this worker.")
-@click.option("--status", multiple=True, metavar="STATUS", help="In this status.")
+@click.option("--status", multiple=True, metavar="STATUS", type=click.Choice(STATUSES), help="In this status.")
 @click.option("--source", multiple=True, metavar="TYPE", help="Started by: user, schedule, controller ...")
 @click.option("--since", metavar="TIME", help="Created at or after, such as 2026-01-31T09:15:00Z.")
 @click.option("--until", metavar="TIME", help="Created before.")
@@ -63,6 +65,8 @@ def list_runs(
             return
         rows = [(run_name(one), one["status"], one["worker"], one["created_at"], one.get("sentence")) for one in found]
     output.table(("RUN", "STATUS", "WORKER", "CREATED", "WHY"), rows)
+    if not rows:
+        output.notice("there are no such runs")
 
 
 @run.command(example="orchestra run show website/test#latest")

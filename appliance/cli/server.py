@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,20 +12,36 @@ import click
 
 from appliance.cli import output
 from appliance.cli.base import Command, Globals, pass_globals
+from appliance.cli.credentials import read_password
 from appliance.cli.local import build, setup_link
-from appliance.cli.users import read_password
-from appliance.model.errors import Conflict
+from appliance.model.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from appliance.settings import ServerSettings
+
+
+def _checked(reader: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A callback for an option that goes to the settings file as it is, once ``reader`` of settings_text can read it."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+        from appliance import settings_text
+
+        if text is not None:
+            try:
+                getattr(settings_text, reader)(text)
+            except Invalid as error:
+                raise click.BadParameter(str(error)) from None
+        return text
+
+    return callback
 
 
 @click.command(cls=Command, example="orchestra init /var/lib/orchestra")
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--admin", metavar="NAME", help="Make the first administrator at once, instead of a link.")
 @click.option("--password-stdin", is_flag=True, help="With --admin: its password comes from stdin.")
-@click.option("--listen", metavar="HOST:PORT", help="Where the server will listen; default 127.0.0.1:8080.")
-@click.option("--base-url", metavar="URL", help="What browsers and workers will call it, if that differs.")
+@click.option("--listen", metavar="HOST:PORT", callback=_checked("as_address"), help="Where the server will listen; default 127.0.0.1:8080.")
+@click.option("--base-url", metavar="URL", callback=_checked("as_url"), help="What browsers and workers will call it, if that differs.")
 @pass_globals
 def init(
     options: Globals,

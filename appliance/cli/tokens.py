@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
 import click
 
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
+from appliance.cli.credentials import check_private, read_password
+from appliance.clock import SystemClock
+from appliance.model.errors import Forbidden, Unauthenticated
+from appliance.model.times import parse_duration
+
+if TYPE_CHECKING:
+    from appliance.client import Document
 
 
 @click.group(cls=Group)
@@ -13,18 +23,66 @@ def token() -> None:
     """Make and revoke your own tokens."""
 
 
-@token.command(example="orchestra token create laptop")
+@token.command(example="orchestra token create laptop --user ana")
 @click.argument("label", default="command line")
+@click.option("--user", metavar="NAME", help="Log in as this user and keep the token for the command line.")
+@click.option("--password-stdin", is_flag=True, help="With --user: the password comes from stdin.")
+@click.option("--expires", metavar="TIME", default="90d", show_default=True, help="Ends after, such as 1d; or never.")
+@click.option("--insecure-http", is_flag=True, help="Send the password over plain HTTP to another machine.")
 @pass_globals
-def create(options: Globals, label: str) -> None:
-    """Make a token and print it, once. LABEL reminds you later what it is for."""
-    with options.client() as client:
-        made = client.create_token(label)
+def create(
+    options: Globals, label: str, user: str | None, password_stdin: bool, expires: str, insecure_http: bool
+) -> None:
+    """Make a token. LABEL reminds you later what it is for.
+
+    With --user it asks for the password and stores the token where every command of yours looks for it (--json prints
+    it instead). Without, it needs a token already and prints a new one, once.
+    """
+    if user is None and (password_stdin or insecure_http):
+        raise click.UsageError("--password-stdin and --insecure-http go with --user", click.get_current_context())
+    expires_at = None if expires == "never" else SystemClock().now() + timedelta(seconds=parse_duration(expires))
+    if user is not None:
+        made = _log_in(options, user, password_stdin, insecure_http, label, expires_at)
+    else:
+        with options.client() as client:
+            made = client.create_token(label, expires_at)
     if options.as_json:
         output.write_json(made)
-        return
-    output.say(made["token"])
-    output.notice("keep it now: it is not shown again (ORCHESTRA_TOKEN, or a 0600 file ~/.config/orchestra/token)")
+    elif user is not None:
+        _store(made["token"])
+    else:
+        output.say(made["token"])
+        output.notice("keep it now: it is not shown again (ORCHESTRA_TOKEN, or a 0600 file ~/.config/orchestra/token)")
+
+
+def _log_in(
+    options: Globals, user: str, password_stdin: bool, insecure_http: bool, label: str, expires_at: datetime | None
+) -> Document:
+    """A token for a password; what the login itself gave is given back. Raises Forbidden for a wrong password."""
+    from appliance.client import Client
+    from appliance.config import client_settings
+
+    url = client_settings(options.url, "none").url
+    check_private(url, "password", is_open_allowed=insecure_http)
+    password = read_password(password_stdin, is_new=False)
+    with Client(url) as client:
+        try:
+            client.login(user, password)
+        except Unauthenticated as error:
+            raise Forbidden(str(error)) from None
+        made = client.create_token(label, expires_at)
+        client.logout()
+    return made
+
+
+def _store(text: str) -> None:
+    from appliance.config import client_token_file, environment, write_client_token
+
+    had_one = client_token_file().exists()
+    file = write_client_token(text)
+    output.notice(f"the token is in {file}{', in place of the one that was there' if had_one else ''}")
+    if environment().get("ORCHESTRA_TOKEN"):
+        output.notice("ORCHESTRA_TOKEN is set and wins over it: unset it to use this one")
 
 
 @token.command("list", example="orchestra token list")

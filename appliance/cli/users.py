@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pairs, pass_globals
+from appliance.cli.credentials import read_password
 
 
 @click.group(cls=Group)
@@ -120,18 +119,3 @@ def new_setup_link(options: Globals) -> None:
         output.write_json({"setup_link": link})
     else:
         output.say(link)
-
-
-def read_password(from_stdin: bool) -> str:
-    """A password from stdin (its last line end is not part of it) or asked for twice on the terminal."""
-    if not from_stdin:
-        if not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask on; use --password-stdin", click.get_current_context())
-        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return password
-    raw = sys.stdin.buffer.read(65_537)
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise click.UsageError("the password on stdin is not UTF-8 text", click.get_current_context()) from None
-    return text.removesuffix("\n").removesuffix("\r")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pairs, pass_globals
-from appliance.model.errors import ApplianceError, Invalid
+from appliance.cli.credentials import check_private, read_token
+from appliance.model.errors import Conflict, Forbidden
 
 PYTHON = "python3_executable"  # Job Orchestra's definitions name it, and are to run unchanged
 _INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,14})(?!\n)$")
-_TOKEN_LIMIT = 4096
 
 
 @click.group(cls=Group)
@@ -109,7 +107,7 @@ def remove(options: Globals, name: str) -> None:
 @click.argument("server", metavar="URL")
 @click.argument("token_text", metavar="TOKEN|-")
 @click.option("--fingerprint", metavar="F", help="SHA-256 of the server's certificate, as in the join line.")
-@click.option("--name", metavar="N", default="", help="The worker's name, as in the join line.")
+@click.option("--name", metavar="N", default="", help="Refuse a token of another worker.")
 @click.option("--slots", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many runs at once.")
 @click.option("--property", "properties", metavar="K=V", multiple=True, callback=pairs, help="What jobs can require.")
 @click.option("--environment", metavar="K=V", multiple=True, callback=pairs, help="Given to every command.")
@@ -128,32 +126,41 @@ def join(
     data: Path | None,
     insecure_http: bool,
 ) -> None:
-    """Make this machine a worker: store URL and token (- takes it from stdin), try them, say what to do next."""
-    from appliance.config import load_worker, read_worker_token, worker_directory, write_worker_file
+    """Make this machine a worker.
+
+    Tries URL and token (- asks for it, or takes it from stdin), stores them, and says what to do next. What the server
+    refuses is not stored.
+    """
+    from appliance.client import Unreachable
+    from appliance.config import worker_directory, write_worker_file
+    from appliance.settings_text import as_url
     from appliance.worker.app import try_connection
 
-    if not insecure_http and _is_open_to_listeners(server):
-        raise Invalid(
-            f"{server} is plain HTTP to another machine, where the token could be overheard: "
-            "use https://, or --insecure-http in a network you trust"
-        )
+    check_private(server, "token", is_open_allowed=insecure_http)
+    url = as_url(server)
+    token = read_token() if token_text == "-" else token_text.strip()  # noqa: S105 - a dash is no token
+    tried = try_connection(url, token)
+    if tried.trouble and not tried.is_unreachable:
+        raise Forbidden(f"the server does not take this worker: {tried.trouble}; nothing was stored")
+    if name and tried.name and name != tried.name:
+        raise Conflict(f"this token belongs to the worker {tried.name!r}, not to {name!r}; nothing was stored")
+    given = data or options.data
     file = write_worker_file(
-        worker_directory(data or options.data),
-        url=server,
-        token=_token_from_stdin() if token_text == "-" else token_text,  # noqa: S105 - a dash is no token
-        name=name,
+        worker_directory(given),
+        url=url,
+        token=token,
+        name=tried.name or name,
         slots=slots,
         properties=property_values(properties),
         environment={PYTHON: sys.executable, **environment},
         fingerprint=fingerprint,
     )
     output.notice(f"wrote {file}")
-    settings = load_worker(file)
-    trouble = try_connection(settings.worker.url, read_worker_token(settings))
-    if trouble is not None:
-        raise ApplianceError(f"the server does not take this worker: {trouble}; then run this command again")
-    output.notice("the server knows this worker")
-    output.say(f"next: orchestra worker run --config {file}")
+    start = "orchestra worker run" if file.parent == worker_directory() else f"orchestra worker run --config {file}"
+    if tried.trouble:
+        raise Unreachable(f"{tried.trouble}; everything is stored: run this again to try, or {start!r} to go on trying")
+    output.notice(f"the server knows this worker as {tried.name or name}")
+    output.say(f"next: {start}")
 
 
 @worker.command("run", example="orchestra worker run --idle-exit 10m")
@@ -177,21 +184,3 @@ def property_values(texts: dict[str, str]) -> dict[str, Any]:
     """Properties as their author means them: ``true``, ``false`` and whole numbers, else the text itself."""
     words: dict[str, Any] = {"true": True, "false": False}
     return {key: words.get(text, int(text) if _INTEGER.match(text) else text) for key, text in texts.items()}
-
-
-def _token_from_stdin() -> str:
-    text = sys.stdin.read(_TOKEN_LIMIT).strip()
-    if not text:
-        raise Invalid("there is no token on stdin")
-    return text
-
-
-def _is_open_to_listeners(server: str) -> bool:
-    """Whether a token sent there can be overheard: neither TLS nor loopback (S-85)."""
-    if not server.lower().startswith("http://"):
-        return False  # what is no address at all is refused when the settings are written
-    try:
-        host = urlsplit(server).hostname or ""
-        return host != "localhost" and not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True  # a name may mean any machine

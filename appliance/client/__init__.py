@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from appliance.client.connection import Connection, Document, Unreachable, part
 from appliance.client.following import TERMINAL, Follower
 from appliance.client.logs import LOG_RANGE, LogPart, read_log, run_path
 from appliance.model.errors import Invalid
+from appliance.model.times import rfc3339
 
 __all__ = ["TERMINAL", "Client", "Document", "LogPart", "Unreachable"]
 
@@ -69,9 +71,16 @@ class Client:
         """One's own tokens, newest first; never their text."""
         return self._http.items("/api/v1/me/tokens")
 
-    def create_token(self, label: str) -> Document:
-        """A new token of one's own; ``token`` is its text and is shown only here."""
-        return self._http.document("POST", "/api/v1/me/tokens", body={"label": label})
+    def logout(self) -> None:
+        """Revoke the token that this client speaks with."""
+        self._http.call("POST", "/api/v1/logout")
+
+    def create_token(self, label: str, expires_at: datetime | None = None) -> Document:
+        """A new token of one's own; ``token`` is its text and is shown only here. Without a time it never ends."""
+        body: Document = {"label": label}
+        if expires_at is not None:
+            body["expires_at"] = rfc3339(expires_at)
+        return self._http.document("POST", "/api/v1/me/tokens", body=body)
 
     def revoke_token(self, token_id: str) -> None:
         """End a token of one's own at once."""

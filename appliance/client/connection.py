@@ -174,7 +174,7 @@ class Connection:
         return Answer(response.status, response.headers, received)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Unreachable(f"cannot reach {self.url}: {reason}; is the server running, and the address right?")
 
     def _error(self, answer: Answer) -> ApplianceError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -33,6 +33,9 @@ from appliance.model.entities import (
     Worker,
 )
 from appliance.model.run_state import Status
+
+KEY_LIFE = timedelta(days=7)  # of an idempotency key
+PURGED_AT_ONCE = 5000
 
 
 class RunFilter(msgspec.Struct, frozen=True):
@@ -71,7 +74,7 @@ class LineageStore(ABC):
 
     @abstractmethod
     def open_epoch(self, incarnation: str, boot_id: str, at: datetime) -> Lineage:
-        """Begin a life of the master: epoch + 1. The first call makes the cluster id from ``incarnation``'s randomness."""
+        """Begin a life of the master: epoch + 1. The first call makes the cluster id of ``incarnation``."""
 
     @abstractmethod
     def knows(self, epoch: int, incarnation: str) -> bool:
@@ -126,6 +129,7 @@ class RunStore(ABC):
         """Store a pending run under the next number of its job. Answers the run and whether it is new.
 
         With a key that is known: the first run, unchanged. Raises Conflict when the key came with another ``digest``.
+        A key is known for KEY_LIFE.
         """
 
     @abstractmethod
@@ -162,7 +166,7 @@ class RunStore(ABC):
 
     @abstractmethod
     def lease(self, run_id: str) -> Lease | None:
-        """The lease of a run; kept after its end."""
+        """The lease of a run. Kept after its end, but then ``request`` is empty: nobody is asked again."""
 
     @abstractmethod
     def grant(self, run: Run, lease: Lease, if_version: int) -> bool:
@@ -178,7 +182,10 @@ class RunStore(ABC):
 
     @abstractmethod
     def finish(self, run: Run, streams: Sequence[StreamRecord], results: str | None, if_version: int) -> bool:
-        """Store a terminal run with the digests of its streams and its last results (JSON text), all or nothing (I4)."""
+        """Store a terminal run with the digests of its streams and its last results (JSON text), all or nothing (I4).
+
+        Its lease stays, but without the text of the request.
+        """
 
     @abstractmethod
     def streams(self, run_id: str) -> list[StreamRecord]:
@@ -268,7 +275,7 @@ class AccountStore(ABC):
         """Store a token."""
 
     @abstractmethod
-    def token(self, hash: str) -> Token | None:
+    def token(self, digest: str) -> Token | None:
         """The token with this SHA-256, expired or not."""
 
     @abstractmethod
@@ -305,7 +312,10 @@ class AccountStore(ABC):
 
     @abstractmethod
     def purge(self, now: datetime) -> int:
-        """Delete expired tokens and sessions; answers how many (J25)."""
+        """Delete expired tokens and sessions, and idempotency keys older than KEY_LIFE; answers how many (J25).
+
+        At most PURGED_AT_ONCE of each, so that nobody waits long: what is left goes with the next call.
+        """
 
 
 class Repository(ABC):

@@ -39,6 +39,7 @@ from appliance.wire import (
     PING_EVERY,
     PONG_WITHIN,
     SUBPROTOCOL,
+    WORKER_NAME_HEADER,
     Close,
     frames,
 )
@@ -148,6 +149,7 @@ class Gateway:
         directory = tempfile.mkdtemp(prefix="orchestra-")
         options: dict[str, Any] = dict(
             process_request=self._admit,
+            process_response=_name_worker,
             compression=None,
             create_connection=Door,
             server_header=None,
@@ -272,7 +274,8 @@ class Gateway:
             async for frame in socket:
                 event = end.receive(frame)
                 connection.answered()
-                self._roster.heard(worker.id, self._clock.now())
+                if conversation.seat is not None:  # one that is refused must not keep another journal alive (F26)
+                    self._roster.heard(worker.id, self._clock.now())
                 if event is None:
                     if writer.done():
                         break
@@ -369,6 +372,13 @@ def _refuse(connection: ServerConnection, status: int, text: str) -> Response:
     for name, value in REFUSAL_HEADERS.items():
         response.headers[name] = value
     return response
+
+
+def _name_worker(connection: ServerConnection, _request: Request, response: Response) -> None:
+    """Say in the answer to a handshake whose token it was, so that whoever joins a machine sees it."""
+    assert isinstance(connection, Door)
+    if connection.worker is not None:
+        response.headers[WORKER_NAME_HEADER] = connection.worker.name
 
 
 def _choose_subprotocol(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -175,6 +175,12 @@ class Finish(msgspec.Struct, frozen=True):
 Event = Assign | TakeBack | Accept | Start | Cancel | Lose | Find | Finish
 
 
+def fits(status: Status, reason: Reason | None) -> bool:
+    """Whether a run may have this status for this reason (4.3); None is the reason of those that need none."""
+    allowed = REASONS.get(status, frozenset())
+    return reason in allowed if reason is not None else not allowed
+
+
 def advance(run: Position, event: Event) -> Position:
     """The run after the event. Raises IllegalTransition when the event does not apply in this status.
 
@@ -220,8 +226,7 @@ def _to(
 ) -> Position:
     if (run.status, status) not in LEGAL:
         raise IllegalTransition(f"a run that is {run.status} cannot become {status}")
-    allowed = REASONS.get(status, frozenset())
-    if (reason is None) != (not allowed) or (reason is not None and reason not in allowed):
+    if not fits(status, reason):
         raise IllegalTransition(f"{reason} is no reason for {status}")
     back = status is Status.PENDING
     return Position(

@@ -57,6 +57,11 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _stopped(text: str) -> str:
+    """A description with a full stop, so that another sentence can follow."""
+    return f"{text}." if text[-1:].isalnum() else text
+
+
 def _field(parameter: Parameter, given: str | None) -> Field:
     kind = _KINDS.get(parameter.type, "text")
     value = shown(parameter.default) if given is None else given
@@ -72,7 +77,7 @@ def _field(parameter: Parameter, given: str | None) -> Field:
         kind=kind,
         # a refused secret is typed again, never sent back
         value="" if kind == "secret" else value,
-        hint=" ".join(filter(None, (parameter.description, _HINTS.get(parameter.type)))),
+        hint=" ".join(filter(None, (_stopped(parameter.description), _HINTS.get(parameter.type)))),
         is_required=parameter.required and parameter.default is None,
         options=options,
         limit=parameter.max_length,

@@ -6,6 +6,7 @@ connections per client address (S-60), an end that waits for answers under way a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -18,15 +19,16 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher
 
-from appliance.web.security import HEADERS
+from appliance.web.refusals import Refusal, close_late, linger
+from appliance.web.single_request import SingleRequest
 
 _log = logging.getLogger(__name__)
 
 HEAD_LIMIT = 16_384  # bytes of a request's head
 LOOK_EVERY = 5  # seconds between two looks for connections that are late
-IDLE_FOR = 30  # seconds a connection may be idle
+IDLE_FOR = 30  # seconds a connection may be idle, or its client read nothing of an answer
 SEND_AHEAD = 1 << 20  # bytes of an answer kept in memory before the rest waits
 
 Adopt = Callable[[socket.socket, bytes], None]
@@ -42,21 +44,14 @@ class ServerLimits(msgspec.Struct, frozen=True):
     body: int = 1 << 20
 
 
-class _Refusal(ErrorTask):
-    """waitress's own answer to what it cannot read, with the headers that every answer has (S-14)."""
-
-    def execute(self) -> None:
-        """Answer."""
-        self.response_headers.extend(HEADERS.items())
-        super().execute()
-
-
 class _Channel(HTTPChannel):
     """One connection. Buffers the head of a GET, to see an upgrade before waitress would answer it."""
 
-    error_task_class = _Refusal
+    error_task_class = Refusal
+    parser_class = SingleRequest
     server: _Server
     socket: Any
+    has_refused = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -87,6 +82,17 @@ class _Channel(HTTPChannel):
             self._began_at = None  # complete; the next one has a time of its own
         return more
 
+    def handle_close(self) -> None:
+        """Close; what a refused client still sends is taken from it first."""
+        if self.has_refused and self.connected:
+            linger(self.socket, self._map)
+        super().handle_close()
+
+    def hang_up(self) -> None:
+        """End the connection although bytes for it wait; the loop then finds it closed."""
+        with contextlib.suppress(OSError):  # it is closed already
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     def _may_be_get(self, data: bytes) -> bool:
         start = (self._head + data[:4])[:4]
         return b"GET ".startswith(start) or start == b"GET "
@@ -97,7 +103,7 @@ class _Channel(HTTPChannel):
         self.del_channel()
         self.connected = False
         self.socket = None
-        self.handle_close = _nothing
+        self.handle_close = _nothing  # type: ignore[method-assign]  # the socket has another owner now
         self.server.adopt(socket.socket(fileno=own.detach()), head)
 
 
@@ -124,11 +130,17 @@ class _Server(TcpWSGIServer):
             newest.handle_close()
 
     def maintenance(self, now: float) -> None:
-        """Close what is idle (waitress) and what is late (ours); called every LOOK_EVERY seconds."""
+        """Close what is idle (waitress), late or stalled (ours); called every LOOK_EVERY seconds.
+
+        waitress closes a connection when it can be written to, which one whose client reads nothing never can (F34).
+        """
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
             if channel.is_late and not channel.requests:
                 channel.will_close = True
+            if channel.total_outbufs_len and channel.last_activity < now - self.adj.channel_timeout:
+                channel.hang_up()
+        close_late(self._map)
 
 
 class WebServer:
@@ -197,7 +209,9 @@ class WebServer:
         ):
             time.sleep(0.02)
         server.task_dispatcher.shutdown(cancel_pending=True, timeout=0.5)
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        with server.trigger.lock:  # a loop that is awake must not close the trigger before we have pulled it
+            server.trigger.thunks.append(lambda: wasyncore.close_all(server._map))
+            server.trigger.pull_trigger()
         thread.join(1.0)
         self._server = None
 

@@ -5,6 +5,7 @@ come out; socket, clock, disk and randomness belong to the caller, so a simulato
 """
 
 SUBPROTOCOL = "orchestra.v1"
+WORKER_NAME_HEADER = "Orchestra-Worker"  # in the answer to a handshake: what the master calls this worker
 PROTOCOLS = (1, 1)  # lowest and highest version spoken here
 
 MESSAGE_LIMIT = 262_144  # bytes of one control message

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import signal
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.clock import SystemClock
 from appliance.config import WorkerSettings, environment, read_worker_token, runtime_directory
@@ -18,6 +18,7 @@ from appliance.wire.worker_end import WorkerEnd
 from appliance.worker.journal import Journal
 from appliance.worker.link import Link, system_random
 from appliance.worker.link import try_connection as _try_connection
+from appliance.worker.reasons import SOON
 from appliance.worker.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -25,10 +26,21 @@ _log = logging.getLogger(__name__)
 TRIM_EVERY = 60.0  # seconds
 
 
-def try_connection(url: str, token: str) -> str | None:
-    """Whether the server would take this worker now. None: it would; else what is wrong and what to do."""
-    trouble = asyncio.run(_try_connection(url, token))
-    return None if trouble is None else trouble.sentence
+class Tried(NamedTuple):
+    """What came of a try to connect. ``trouble`` is "" if the server takes this worker, which it calls ``name``; else
+    it says what is wrong and what to do, and ``is_unreachable`` whether no server said so."""
+
+    name: str = ""
+    trouble: str = ""
+    is_unreachable: bool = False
+
+
+def try_connection(url: str, token: str) -> Tried:
+    """Whether the server would take this worker now."""
+    found = asyncio.run(_try_connection(url, token))
+    if isinstance(found, str):
+        return Tried(name=found)
+    return Tried(trouble=found.sentence, is_unreachable=found.again == SOON)
 
 
 def run_worker(settings: WorkerSettings, *, once: bool = False, idle_exit: float | None = None) -> int:

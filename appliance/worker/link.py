@@ -27,6 +27,7 @@ from appliance.wire import (
     RECONNECT_MOST,
     SEND_WITHIN,
     SUBPROTOCOL,
+    WORKER_NAME_HEADER,
     ProtocolError,
 )
 from appliance.wire.local_runs import Abort, Action, Commit, Delete, Draining, Keep, Read, Refused, Secrets, Store
@@ -70,14 +71,14 @@ async def dial(url: str, token: str) -> ClientConnection:
     )
 
 
-async def try_connection(url: str, token: str) -> Trouble | None:
-    """Whether the server would take this worker now; None: it would."""
+async def try_connection(url: str, token: str) -> str | Trouble:
+    """Whether the server would take this worker now: its name there if it would ("" from an older server)."""
     try:
         connection = await dial(url, token)
     except (OSError, InvalidHandshake, InvalidURI, ssl.SSLError, EOFError) as error:
         return explain(error, url)
     await connection.close()
-    return None
+    return "" if connection.response is None else connection.response.headers.get(WORKER_NAME_HEADER, "")
 
 
 class Link:

@@ -1,7 +1,7 @@
 """The first schema: lineage, projects, runs, workers, accounts.
 
 Instants are milliseconds since 1970, UTC. Text columns that hold JSON are never taken apart by the database. Names tell
-no two things apart by case (S-21). The two triggers on ``run`` are the last line of defence behind
+no two things apart by case (S-21). The triggers on ``run`` are the last line of defence behind
 ``appliance.model.run_state``: their messages begin with ``run:`` and never have to be seen (I10).
 """
 
@@ -95,79 +95,100 @@ STATEMENTS = (
         first_seen_at INTEGER NOT NULL
     ) STRICT
     """,
-    # -- runs. Numbers go on when a job is removed and comes back, so the counter does not hang on the job.
+    # -- runs. Texts that many runs share are stored once, in word, and never change or go; ids that are UUIDs are
+    #    stored as their 16 bytes, hexadecimal digests as bytes. Numbers go on when a job is removed and comes back, so
+    #    the counter does not hang on the job.
+    """
+    CREATE TABLE word (
+        word INTEGER PRIMARY KEY,
+        text TEXT NOT NULL UNIQUE
+    ) STRICT
+    """,
+    """
+    CREATE TRIGGER word_is_fixed BEFORE UPDATE ON word
+    BEGIN SELECT RAISE(ABORT, 'word: words never change'); END
+    """,
+    """
+    CREATE TRIGGER word_is_kept BEFORE DELETE ON word
+    BEGIN SELECT RAISE(ABORT, 'word: words are never deleted'); END
+    """,
     """
     CREATE TABLE counter (
-        project TEXT NOT NULL,
-        job TEXT NOT NULL,
+        project INTEGER NOT NULL REFERENCES word,
+        job INTEGER NOT NULL REFERENCES word,
         last INTEGER NOT NULL CHECK (last > 0),
+        last_succeeded INTEGER,
         PRIMARY KEY (project, job)
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX counter_by_job ON counter (job, project)",
+    # place is created_at (milliseconds) * 2^21 + the first 21 bits of the id: rows lie in the order of all lists, and
+    # every index ends with it. …_after are milliseconds after created_at. NULL stands for what is empty: parameters {},
+    # sentence '', notes []. log_state: 1 complete + 2 verified. The lease_… columns are the lease, kept after the end;
+    # streams are those of a run that has ended. What must hold in a row is said in triggers, not in CHECKs: those would
+    # be looked at for every row at every start.
     """
     CREATE TABLE run (
-        id TEXT NOT NULL PRIMARY KEY,
-        project TEXT NOT NULL,
-        job TEXT NOT NULL,
-        number INTEGER NOT NULL CHECK (number > 0),
-        status TEXT NOT NULL CHECK (status IN (
-            'pending', 'assigned', 'running', 'lost', 'succeeded', 'failed', 'errored', 'aborted', 'cancelled'
-        )),
-        parameters TEXT NOT NULL CHECK (json_valid(parameters)),
-        source TEXT NOT NULL CHECK (json_valid(source)),
+        place INTEGER PRIMARY KEY,
+        id ANY NOT NULL,
+        project INTEGER NOT NULL,
+        job INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        parameters TEXT,
+        source INTEGER NOT NULL REFERENCES word,
         source_type TEXT NOT NULL,
-        definition_version TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
+        definition_version INTEGER NOT NULL REFERENCES word,
         reason TEXT,
-        sentence TEXT NOT NULL,
-        assigned_at INTEGER,
-        accepted_at INTEGER,
-        started_at INTEGER,
-        finished_at INTEGER,
+        sentence TEXT,
+        assigned_after INTEGER,
+        accepted_after INTEGER,
+        started_after INTEGER,
+        finished_after INTEGER,
         expires_at INTEGER,
-        worker_id TEXT,
-        worker TEXT,
+        worker_id INTEGER REFERENCES word,
+        worker INTEGER REFERENCES word,
         slot INTEGER,
-        exit TEXT CHECK (json_valid(exit)),
-        log TEXT NOT NULL CHECK (json_valid(log)),
-        should_abort INTEGER NOT NULL CHECK (should_abort IN (0, 1)),
-        should_cancel INTEGER NOT NULL CHECK (should_cancel IN (0, 1)),
+        exit INTEGER REFERENCES word,
+        log_size INTEGER NOT NULL DEFAULT 0,
+        log_sha256 ANY,
+        log_state INTEGER NOT NULL DEFAULT 0,
+        should_abort INTEGER NOT NULL DEFAULT 0,
+        should_cancel INTEGER NOT NULL DEFAULT 0,
         requested_by TEXT,
-        notes TEXT NOT NULL CHECK (json_valid(notes)),
-        retry_of TEXT,
-        parent TEXT,
-        batch TEXT,
+        notes TEXT,
+        retry_of ANY,
+        parent ANY,
+        batch ANY,
         priority INTEGER NOT NULL,
-        version INTEGER NOT NULL CHECK (version > 0),
-        FOREIGN KEY (project, job) REFERENCES counter,
-        CONSTRAINT only_an_end_has_a_time_of_end CHECK (
-            (finished_at IS NULL) = (status IN ('pending', 'assigned', 'running', 'lost'))
-        ),
-        CONSTRAINT every_end_but_success_has_a_reason CHECK (
-            (reason IS NULL) = (status IN ('pending', 'assigned', 'running', 'succeeded'))
-        ),
-        CONSTRAINT pending_or_cancelled_was_never_started CHECK (
-            (status NOT IN ('pending', 'cancelled')) = (assigned_at IS NOT NULL)
-            AND (started_at IS NULL OR status NOT IN ('pending', 'cancelled'))
-        )
+        version INTEGER NOT NULL,
+        lease_worker INTEGER REFERENCES word,
+        lease_journal INTEGER REFERENCES word,
+        lease_epoch INTEGER,
+        lease_slot INTEGER,
+        lease_cap ANY,
+        lease_after INTEGER,
+        streams BLOB,
+        FOREIGN KEY (project, job) REFERENCES counter
     ) STRICT
     """,
+    "CREATE UNIQUE INDEX run_by_id ON run (id)",
     "CREATE UNIQUE INDEX run_by_number ON run (project, job, number)",
-    "CREATE INDEX run_by_outcome ON run (project, job, status, number)",
-    "CREATE INDEX run_by_time ON run (created_at, id)",
-    "CREATE INDEX run_by_job ON run (project, job, created_at, id)",
-    "CREATE INDEX run_by_project ON run (project, created_at, id)",
-    "CREATE INDEX run_by_project_status ON run (project, status, created_at, id)",
-    "CREATE INDEX run_by_status ON run (status, created_at, id)",
-    "CREATE INDEX run_by_worker ON run (worker, created_at, id) WHERE worker IS NOT NULL",
-    "CREATE INDEX run_by_source ON run (source_type, created_at, id)",
-    # Partial: they stay small however many runs have ended.
-    "CREATE INDEX run_pending ON run (created_at, id) WHERE status = 'pending'",
-    "CREATE INDEX run_expires ON run (expires_at, id) WHERE status = 'pending' AND expires_at IS NOT NULL",
-    "CREATE INDEX run_leased ON run (worker_id, created_at, id) WHERE status IN ('assigned', 'running', 'lost')",
+    "CREATE INDEX run_by_job ON run (project, job)",
+    "CREATE INDEX run_by_project ON run (project)",
+    "CREATE INDEX run_by_worker ON run (worker) WHERE worker IS NOT NULL",
+    "CREATE INDEX run_by_source ON run (source_type)",
+    # Partial: most runs succeed, and lists of those are found without.
+    "CREATE INDEX run_by_status ON run (status) WHERE status <> 'succeeded'",
+    "CREATE INDEX run_by_project_status ON run (project, status) WHERE status <> 'succeeded'",
+    "CREATE INDEX run_by_outcome ON run (project, job, status, number) WHERE status <> 'succeeded'",
+    "CREATE INDEX run_expires ON run (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL",
+    "CREATE INDEX run_leased ON run (worker_id) WHERE status IN ('assigned', 'running', 'lost')",
     """
-    CREATE TRIGGER run_begins_pending BEFORE INSERT ON run WHEN NEW.status <> 'pending'
+    CREATE TRIGGER run_begins_pending BEFORE INSERT ON run
+    WHEN NEW.status <> 'pending' OR NEW.number < 1 OR NEW.version < 1
+        OR NEW.assigned_after IS NOT NULL OR NEW.started_after IS NOT NULL OR NEW.finished_after IS NOT NULL
+        OR NEW.reason IS NOT NULL OR NOT json_valid(ifnull(NEW.parameters, '{}'))
     BEGIN SELECT RAISE(ABORT, 'run: a new run is pending'); END
     """,
     f"""
@@ -175,20 +196,32 @@ STATEMENTS = (
     WHEN OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (VALUES {LEGAL})
     BEGIN SELECT RAISE(ABORT, 'run: this change of status is illegal'); END
     """,
+    # An end, and nothing else, has a time of end; every end but success has a reason, as has lost; what is pending or
+    # cancelled was never started.
+    """
+    CREATE TRIGGER run_is_consistent BEFORE UPDATE ON run
+    WHEN (NEW.finished_after IS NULL) <> (NEW.status IN ('pending', 'assigned', 'running', 'lost'))
+        OR (NEW.reason IS NULL) <> (NEW.status IN ('pending', 'assigned', 'running', 'succeeded'))
+        OR (NEW.status IN ('pending', 'cancelled')) <> (NEW.assigned_after IS NULL)
+        OR (NEW.started_after IS NOT NULL AND NEW.status IN ('pending', 'cancelled'))
+        OR NOT json_valid(ifnull(NEW.notes, '[]'))
+        OR NEW.should_abort NOT IN (0, 1) OR NEW.should_cancel NOT IN (0, 1) OR NEW.version < 1
+    BEGIN SELECT RAISE(ABORT, 'run: the row contradicts itself'); END
+    """,
     """
     CREATE TRIGGER run_end_is_final BEFORE UPDATE ON run
-    WHEN OLD.finished_at IS NOT NULL AND (
-        OLD.status, OLD.reason, OLD.sentence, OLD.assigned_at, OLD.accepted_at, OLD.started_at, OLD.finished_at,
-        OLD.worker_id, OLD.worker, OLD.exit
+    WHEN OLD.finished_after IS NOT NULL AND (
+        OLD.status, OLD.reason, OLD.sentence, OLD.assigned_after, OLD.accepted_after, OLD.started_after,
+        OLD.finished_after, OLD.worker_id, OLD.worker, OLD.exit
     ) IS NOT (
-        NEW.status, NEW.reason, NEW.sentence, NEW.assigned_at, NEW.accepted_at, NEW.started_at, NEW.finished_at,
-        NEW.worker_id, NEW.worker, NEW.exit
+        NEW.status, NEW.reason, NEW.sentence, NEW.assigned_after, NEW.accepted_after, NEW.started_after,
+        NEW.finished_after, NEW.worker_id, NEW.worker, NEW.exit
     )
     BEGIN SELECT RAISE(ABORT, 'run: the facts of a run that has ended never change'); END
     """,
     """
     CREATE TRIGGER run_identity_is_fixed BEFORE UPDATE OF
-        id, project, job, number, parameters, source, source_type, definition_version, created_at, expires_at,
+        place, id, project, job, number, parameters, source, source_type, definition_version, expires_at,
         retry_of, parent, batch
     ON run
     BEGIN SELECT RAISE(ABORT, 'run: what its trigger settled never changes'); END
@@ -198,46 +231,56 @@ STATEMENTS = (
     CREATE TRIGGER run_is_kept BEFORE DELETE ON run
     BEGIN SELECT RAISE(ABORT, 'run: runs are not deleted'); END
     """,
+    # What a worker was asked, word for word; only while the run is live.
+    """
+    CREATE TABLE request (
+        place INTEGER PRIMARY KEY REFERENCES run,
+        text TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TRIGGER run_has_ended AFTER UPDATE OF status ON run
+    WHEN OLD.finished_after IS NULL AND NEW.finished_after IS NOT NULL
+    BEGIN DELETE FROM request WHERE place = NEW.place; END
+    """,
+    """
+    CREATE TRIGGER run_has_succeeded AFTER UPDATE OF status ON run
+    WHEN NEW.status = 'succeeded' AND OLD.status <> 'succeeded'
+    BEGIN
+        UPDATE counter SET last_succeeded = max(ifnull(last_succeeded, 0), NEW.number)
+        WHERE project = NEW.project AND job = NEW.job;
+    END
+    """,
     """
     CREATE TABLE idempotency_key (
         owner TEXT NOT NULL,
         key TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        run_id TEXT NOT NULL REFERENCES run,
+        digest ANY NOT NULL,
+        created_at INTEGER NOT NULL,
+        place INTEGER NOT NULL REFERENCES run,
         PRIMARY KEY (owner, key)
     ) STRICT, WITHOUT ROWID
     """,
-    "CREATE INDEX idempotency_key_by_run ON idempotency_key (run_id)",
-    """
-    CREATE TABLE lease (
-        run_id TEXT PRIMARY KEY REFERENCES run,
-        worker_id TEXT NOT NULL,
-        journal_id TEXT NOT NULL,
-        epoch INTEGER NOT NULL,
-        slot INTEGER NOT NULL,
-        cap TEXT NOT NULL,
-        request TEXT NOT NULL,
-        granted_at INTEGER NOT NULL
-    ) STRICT
-    """,
+    "CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at)",
+    # Streams of live runs, and what became known of others after their end.
     """
     CREATE TABLE stream (
-        run_id TEXT NOT NULL REFERENCES run,
+        place INTEGER NOT NULL REFERENCES run,
         stream INTEGER NOT NULL,
         size INTEGER NOT NULL CHECK (size >= 0),
         crc32 INTEGER NOT NULL,
-        boot_id TEXT NOT NULL,
-        sha256 TEXT,
-        PRIMARY KEY (run_id, stream)
+        boot_id INTEGER NOT NULL REFERENCES word,
+        sha256 ANY,
+        PRIMARY KEY (place, stream)
     ) STRICT, WITHOUT ROWID
     """,
-    # text is the worker's, with its sequence number; laid_over holds the values set through the API.
+    # text is the worker's, with its sequence number; laid_over holds the values set through the API, if any.
     """
     CREATE TABLE result (
-        run_id TEXT PRIMARY KEY REFERENCES run,
+        place INTEGER PRIMARY KEY REFERENCES run,
         seq INTEGER NOT NULL,
         text TEXT NOT NULL CHECK (json_valid(text)),
-        laid_over TEXT NOT NULL CHECK (json_valid(laid_over))
+        laid_over TEXT CHECK (json_valid(laid_over))
     ) STRICT
     """,
     # -- workers

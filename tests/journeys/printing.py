@@ -38,8 +38,8 @@ PROJECTS: dict[str, Any] = {"projects": [{"identifier": "journeys", "display_nam
 class Printing:
     """One run of it, not yet triggered. ``gates``: begin, middle, end."""
 
-    def __init__(self, site: Site, place: Path, *gates: str, code: int = 0) -> None:
-        self.site, self.place, self.code = site, place, code
+    def __init__(self, site: Site, place: Path, *gates: str, code: int = 0, pieces: int = PIECES) -> None:
+        self.site, self.place, self.code, self.pieces = site, place, code, pieces
         self.run_id = ""
         place.mkdir(exist_ok=True)
         for gate in gates:
@@ -47,7 +47,7 @@ class Printing:
 
     def trigger(self, job: str = "print") -> str:
         """Begin."""
-        self.run_id = self.site.trigger(job, place=str(self.place), code=self.code)
+        self.run_id = self.site.trigger(job, place=str(self.place), code=self.code, pieces=self.pieces)
         return self.run_id
 
     @contextmanager

@@ -44,6 +44,7 @@ class RawWorker:
 
     def __init__(self, site: Site, token: str, journal: str | None = None) -> None:
         self.journal = journal or secrets.token_hex(16)
+        self.token = token
         self.sent: list[str | bytes] = []
         self._stack = contextlib.ExitStack()
         self._socket = self._stack.enter_context(dial(site, token))

@@ -111,8 +111,9 @@ class Site:
         (home / "projects" / "journeys.yaml").write_text(json.dumps(projects))
         if has_own_clock:
             (home / "deployment.py").write_text(DEPLOYMENT)
-            with (home / "orchestra.toml").open("a") as settings:
-                settings.write('\n[appliance]\nfactory = "deployment:Deployment"\n')
+            settings = (home / "orchestra.toml").read_text()
+            factory = '[appliance]\nfactory = "deployment:Deployment"'
+            (home / "orchestra.toml").write_text(settings.replace("[appliance]", factory, 1))
         self.server = Program(
             ["serve", "--data", str(home)], directory / "server.log", first_line=b"listening on http://"
         )

@@ -81,10 +81,10 @@ def head(site: Site, *lines: str, method: str = "POST", path: str = PATH) -> byt
 def test_req_S_60_a_bad_request_is_refused(site: Site, lines: list[str], body: bytes, statuses: set[int]) -> None:
     with socket.create_connection(("127.0.0.1", site.port), LONG_ENOUGH) as connection:
         connection.sendall(head(site, *lines) + body)
-        connection.shutdown(socket.SHUT_WR)
         response = HTTPResponse(connection)
         response.begin()
         assert response.status in statuses, response.read()
+        assert_problem(response, response.status)
 
 
 @pytest.mark.parametrize(

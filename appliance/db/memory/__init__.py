@@ -27,7 +27,7 @@ class MemoryRepository(Repository):
         accounts = MemoryAccounts(lock)
         self.lineage = MemoryLineage(lock)
         self.projects = MemoryProjects(lock)
-        self.runs = runs
+        self.runs = accounts.runs = runs
         self.workers = accounts.workers = MemoryWorkers(lock, runs, accounts)
         self.accounts = accounts
 

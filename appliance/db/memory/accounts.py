@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from appliance.db.repository import AccountStore, WorkerStore
+from appliance.db.repository import KEY_LIFE, PURGED_AT_ONCE, AccountStore, WorkerStore
 from appliance.model.entities import Session, Token, User
 from appliance.model.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from appliance.db.memory.runs import MemoryRuns
 
 _MOST = 1000
 
@@ -19,6 +23,7 @@ class MemoryAccounts(AccountStore):
     """See :class:`~appliance.db.repository.AccountStore`."""
 
     workers: WorkerStore
+    runs: MemoryRuns
 
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
@@ -81,10 +86,10 @@ class MemoryAccounts(AccountStore):
                 raise Conflict("this token exists")
             self._tokens[token.id] = token
 
-    def token(self, hash: str) -> Token | None:  # noqa: A002  the interface names it
+    def token(self, digest: str) -> Token | None:
         """See the interface."""
         with self._lock:
-            return next((one for one in self._tokens.values() if one.hash == hash), None)
+            return next((one for one in self._tokens.values() if one.hash == digest), None)
 
     def tokens(self, user: str) -> list[Token]:
         """See the interface."""
@@ -142,10 +147,14 @@ class MemoryAccounts(AccountStore):
     def purge(self, now: datetime) -> int:
         """See the interface."""
         with self._lock:
-            before = len(self._tokens) + len(self._sessions)
-            self._tokens = {key: one for key, one in self._tokens.items() if not _is_over(one.expires_at, now)}
-            self._sessions = {key: one for key, one in self._sessions.items() if not _is_over(one.expires_at, now)}
-            return before - len(self._tokens) - len(self._sessions)
+            dropped = self.runs.drop_keys(now - KEY_LIFE, PURGED_AT_ONCE)
+            tables: tuple[dict[str, Any], ...] = (self._tokens, self._sessions)
+            for table in tables:
+                over = [key for key, one in table.items() if _is_over(one.expires_at, now)][:PURGED_AT_ONCE]
+                for key in over:
+                    del table[key]
+                dropped += len(over)
+            return dropped
 
     def drop_worker(self, worker_id: str) -> None:
         """Delete a worker's tokens. For ``MemoryWorkers`` only."""

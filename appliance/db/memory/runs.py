@@ -30,7 +30,7 @@ class MemoryRuns(RunStore):
         self._runs: dict[str, Run] = {}
         self._numbered: dict[tuple[str, str], list[str]] = {}  # ids; number n stands at n - 1
         self._by_status: dict[Status, dict[str, Run]] = {status: {} for status in Status}
-        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._keys: dict[tuple[str, str], tuple[str, str, datetime]] = {}
         self._leases: dict[str, Lease] = {}
         self._streams: dict[str, dict[int, StreamRecord]] = {}
         self._results: dict[str, tuple[int, str]] = {}
@@ -41,7 +41,7 @@ class MemoryRuns(RunStore):
         with self._lock:
             known = self._keys.get((key.owner, key.key)) if key else None
             if key and known:
-                run_id, digest = known
+                run_id, digest, _ = known
                 if digest != key.digest:  # public: both are digests of what this caller sent itself
                     raise Conflict("this Idempotency-Key was used for another request; use a new key")
                 return self._runs[run_id], False
@@ -53,7 +53,7 @@ class MemoryRuns(RunStore):
             run = Run(number=len(numbers) + 1, status=Status.PENDING, **fields)
             numbers.append(run.id)
             if key:
-                self._keys[key.owner, key.key] = (run.id, key.digest)
+                self._keys[key.owner, key.key] = (run.id, key.digest, run.created_at)
             self._put(run)
             return run, True
 
@@ -200,6 +200,13 @@ class MemoryRuns(RunStore):
         """Whether a worker has, or may have, a run. For ``MemoryWorkers`` only."""
         return any(run.worker_id == worker_id for status in LEASED for run in self._by_status[status].values())
 
+    def drop_keys(self, until: datetime, limit: int) -> int:
+        """Forget idempotency keys made by then. For ``MemoryAccounts`` only."""
+        old = [key for key, (_, _, at) in self._keys.items() if at <= until][:limit]
+        for key in old:
+            del self._keys[key]
+        return len(old)
+
     def _replace(self, run: Run, if_version: int, to: Collection[Status]) -> bool:
         before = self._runs.get(run.id)
         if before is None or before.version != if_version:
@@ -209,6 +216,8 @@ class MemoryRuns(RunStore):
         if before.status in TERMINAL and any(getattr(run, name) != getattr(before, name) for name in _FACTS):
             raise IllegalTransition(f"run {run.id} is {before.status}: its facts never change again")
         self._put(_fixed(run, before))
+        if run.status in TERMINAL and run.id in self._leases:
+            self._leases[run.id] = msgspec.structs.replace(self._leases[run.id], request="")
         return True
 
     def _put(self, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
@@ -23,6 +24,7 @@ from appliance.db.sqlite.lineage import SqliteLineage
 from appliance.db.sqlite.projects import SqliteProjects
 from appliance.db.sqlite.readers import Readers
 from appliance.db.sqlite.runs import SqliteRuns
+from appliance.db.sqlite.words import Words
 from appliance.db.sqlite.workers import SqliteWorkers
 from appliance.db.sqlite.writer import Writer
 from appliance.model.errors import Conflict
@@ -51,46 +53,42 @@ class SqliteRepository(Repository):
         self._vfs = vfs
         self._migrations = migrations
         self._lock = DirectoryLock(path)
-        self._connection: apsw.Connection | None = None
+        self._closing = ExitStack()  # what is open, to be closed in reverse
+        self._words = Words()
         self._readers = Readers(path, vfs)
         self._writer = Writer(path, on_fatal)
         self.lineage = SqliteLineage(self._readers, self._writer)
         self.projects = SqliteProjects(self._readers, self._writer)
-        self.runs = SqliteRuns(self._readers, self._writer)
+        self.runs = SqliteRuns(self._readers, self._writer, self._words)
         self.workers = SqliteWorkers(self._readers, self._writer)
         self.accounts = SqliteAccounts(self._readers, self._writer)
 
     def open(self) -> None:
-        """See the interface. Also raises Conflict on a remote file system, readable or damaged files (F20, S-55)."""
+        """See the interface. Also raises Conflict on a remote file system, readable or damaged files (F20, S-55).
+
+        What fails leaves nothing open: the files are nobody's again. May be called again after ``close``.
+        """
         guard.install()
         refuse_remote(self._path.parent)
-        self._lock.take()
-        try:
+        with ExitStack() as undo:
+            self._lock.take()
+            undo.callback(self._lock.release)
             prepare_file(self._path)
             guard.protect(self._path)
-            try:
-                self._connection = self._checked()
-            except BaseException:
-                guard.release(self._path)
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
-        self._readers.open()
-        self._writer.start(self._connection)
+            undo.callback(guard.release, self._path)
+            connection = self._checked()
+            undo.callback(connection.close)
+            self._words.forget()
+            self._readers.open()
+            undo.callback(self._readers.close)
+            self._writer.start(connection)
+            undo.callback(self._writer.stop)
+            self._closing = undo.pop_all()
 
     def close(self) -> None:
         """See the interface. The last connection to close writes the -wal file back."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            self._writer.stop()
-            self._readers.close()
-            connection.close()
-        finally:
-            guard.release(self._path)
-            self._lock.release()
+        closing, self._closing = self._closing, ExitStack()
+        closing.close()
 
     def check(self) -> list[str]:
         """See the interface. Reads the whole file: seconds for a million runs."""

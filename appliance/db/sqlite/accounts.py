@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from appliance.db.repository import AccountStore
+from appliance.db.repository import KEY_LIFE, PURGED_AT_ONCE, AccountStore
 from appliance.db.sqlite.readers import Readers
 from appliance.db.sqlite.rows import Rows, T
 from appliance.db.sqlite.writer import Writer
@@ -27,6 +27,15 @@ _UPDATE_USER = (
     f"WHERE name = ? COLLATE BINARY AND version = ? RETURNING 1"
 )
 _SETUP = "SELECT 1 FROM token WHERE hash = ? AND kind = 'setup' AND (expires_at IS NULL OR expires_at > ?)"
+_OVER_TOKENS, _OVER_SESSIONS = (
+    f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at <= ? LIMIT ?)"
+    for table in ("token", "session")
+)
+_OVER_KEYS = """
+    DELETE FROM idempotency_key WHERE (owner, key) IN (
+        SELECT owner, key FROM idempotency_key WHERE created_at <= ? ORDER BY created_at LIMIT ?
+    )
+"""
 
 
 class SqliteAccounts(AccountStore):
@@ -81,9 +90,9 @@ class SqliteAccounts(AccountStore):
         """See the interface. Raises NotFound without its user or worker, Conflict when id or hash is taken."""
         self._writer.do(lambda connection: insert_token(connection, token))
 
-    def token(self, hash: str) -> Token | None:  # noqa: A002  the interface names it
+    def token(self, digest: str) -> Token | None:
         """See the interface."""
-        return _first(self._list(_TOKENS, f"SELECT {_TOKENS.names} FROM token WHERE hash = ?", hash))
+        return _first(self._list(_TOKENS, f"SELECT {_TOKENS.names} FROM token WHERE hash = ?", digest))
 
     def tokens(self, user: str) -> list[Token]:
         """See the interface."""
@@ -141,8 +150,8 @@ class SqliteAccounts(AccountStore):
 
         def verb(connection: apsw.Connection) -> int:
             count = 0
-            for table in ("token", "session"):
-                connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (to_millis(now),))
+            for sql, before in ((_OVER_TOKENS, now), (_OVER_SESSIONS, now), (_OVER_KEYS, now - KEY_LIFE)):
+                connection.execute(sql, (to_millis(before), PURGED_AT_ONCE))
                 count += connection.changes()
             return count
 

@@ -15,113 +15,151 @@ import apsw
 import msgspec
 
 from appliance.db.repository import RunFilter, RunKey
+from appliance.db.sqlite.run_rows import first_place, id_in, place_of
+from appliance.db.sqlite.words import Words
 from appliance.model.run_state import LIVE, Status
-from appliance.model.times import to_millis
 
 _MOST_WALKS = 400  # above that a wider index is walked once instead
+_PARTIAL = {  # an index, and the term that is its own
+    "run_by_worker": "worker IS NOT NULL",
+    "run_by_status": "status <> 'succeeded'",
+    "run_by_project_status": "status <> 'succeeded'",
+}
 
 
 class Walk(msgspec.Struct, frozen=True):
     """One way along an index: the columns it is fixed in, and the alternatives for their values."""
 
-    index: str
+    index: str = ""  # none: the table itself, which lies in the order of time
     columns: tuple[str, ...] = ()
-    values: tuple[tuple[str, ...], ...] = ((),)
+    values: tuple[tuple[int | str, ...], ...] = ((),)
+
+
+class Meant(msgspec.Struct, frozen=True):
+    """A filter in the words of the database. None = any; ``pairs`` are the projects and jobs meant that ever ran."""
+
+    projects: list[int] | None = None
+    jobs: list[int] | None = None
+    pairs: list[tuple[int, int]] | None = None
+    workers: list[int] | None = None
+    statuses: list[Status] = []
+    sources: list[str] = []
 
 
 def find(
-    connection: apsw.Connection, columns: str, where: RunFilter, after: RunKey | None, limit: int
+    connection: apsw.Connection, words: Words, columns: str, where: RunFilter, after: RunKey | None, limit: int
 ) -> list[Sequence[Any]]:
     """Rows of ``run``, newest first. Must run inside one snapshot: it may take several statements."""
-    projects = _projects(where)
-    if projects is not None and not projects:
+    meant = _meant(connection, words, where)
+    if meant is None:
         return []
-    walk = choose(where, projects, _jobs(connection, where, projects) if where.job else None)
-    conditions, bindings = _conditions(where, projects, walk, after)
-    one_walk = statement(columns, walk, conditions)
+    walk = choose(meant)
+    conditions, bindings = _conditions(meant, walk)
+    if where.since is not None:
+        conditions.append("place >= ?")
+        bindings.append(first_place(where.since))
+    if where.until is not None:
+        conditions.append("place < ?")
+        bindings.append(first_place(where.until))
+    if after is not None:
+        conditions.append("place < ?")
+        bindings.append(place_after(connection, after))
     if len(walk.values) == 1:
-        return list(connection.execute(one_walk, (*walk.values[0], *bindings, limit)))
-    keys = statement("created_at, id, rowid", walk, conditions)
-    found: list[tuple[Any, ...]] = []
+        return list(connection.execute(statement(columns, walk, conditions), (*walk.values[0], *bindings, limit)))
+    places = statement("place", walk, conditions)
+    found: list[int] = []
     for values in walk.values:
-        found.extend(connection.execute(keys, (*values, *bindings, limit)))
+        found.extend(row[0] for row in connection.execute(places, (*values, *bindings, limit)))
     found.sort(reverse=True)
-    by_row = f"SELECT {columns} FROM run WHERE rowid = ?"
-    return [row for *_, rowid in found[:limit] for row in connection.execute(by_row, (rowid,))]
+    by_place = f"SELECT {columns} FROM run WHERE place = ?"
+    return [row for place in found[:limit] for row in connection.execute(by_place, (place,))]
+
+
+def place_after(connection: apsw.Connection, after: RunKey) -> int:
+    """Where the page before ended, be its last run still there or not."""
+    place: int | None = connection.execute("SELECT place FROM run WHERE id = ?", (id_in(after.id),)).get
+    return place_of(after.created_at, after.id) if place is None else place
 
 
 def statement(columns: str, walk: Walk, conditions: Iterable[str]) -> str:
     """The SQL of one walk. INDEXED BY makes SQLite refuse rather than scan."""
-    fixed = [f"{column} = ?" for column in walk.columns]
-    terms = [*fixed, *conditions]
-    if walk.index == "run_by_worker":
-        terms.append("worker IS NOT NULL")  # the index is partial
+    terms = [*(f"{column} = ?" for column in walk.columns), *conditions]
+    if walk.index in _PARTIAL:
+        terms.append(_PARTIAL[walk.index])
     clause = f" WHERE {' AND '.join(terms)}" if terms else ""
-    return f"SELECT {columns} FROM run INDEXED BY {walk.index}{clause} ORDER BY created_at DESC, id DESC LIMIT ?"
+    way = f"INDEXED BY {walk.index}" if walk.index else "NOT INDEXED"
+    return f"SELECT {columns} FROM run {way}{clause} ORDER BY place DESC LIMIT ?"
 
 
-def choose(where: RunFilter, projects: list[str] | None, jobs: list[tuple[str, str]] | None) -> Walk:
-    """The index to walk. ``projects``: those that may show, None = all; ``jobs``: those meant that ever ran."""
-    statuses = sorted(set(where.status))
+def choose(meant: Meant) -> Walk:
+    """The index to walk."""
+    statuses = meant.statuses
     is_rare = bool(statuses) and Status.SUCCEEDED not in statuses
     by_status = Walk("run_by_status", ("status",), tuple((one,) for one in statuses))
     if statuses and LIVE.issuperset(statuses):
         return by_status  # few, whoever's they are
+    projects = meant.projects
     candidates = []
     if projects is not None and is_rare:
         pairs = tuple(itertools.product(projects, statuses))
         candidates.append(Walk("run_by_project_status", ("project", "status"), pairs))
-    if jobs is not None:
-        candidates.append(Walk("run_by_job", ("project", "job"), tuple(jobs)))
-    if where.worker:
-        candidates.append(Walk("run_by_worker", ("worker",), tuple((one,) for one in sorted(set(where.worker)))))
+    if meant.pairs is not None:
+        candidates.append(Walk("run_by_job", ("project", "job"), tuple(meant.pairs)))
+    if meant.workers is not None:
+        candidates.append(Walk("run_by_worker", ("worker",), tuple((one,) for one in meant.workers)))
     if is_rare:
         candidates.append(by_status)
     if projects is not None:
         candidates.append(Walk("run_by_project", ("project",), tuple((one,) for one in projects)))
-    if where.source:
-        candidates.append(Walk("run_by_source", ("source_type",), tuple((one,) for one in sorted(set(where.source)))))
-    return next((walk for walk in candidates if len(walk.values) <= _MOST_WALKS), Walk("run_by_time"))
+    if meant.sources:
+        candidates.append(Walk("run_by_source", ("source_type",), tuple((one,) for one in meant.sources)))
+    return next((walk for walk in candidates if len(walk.values) <= _MOST_WALKS), Walk())
 
 
-def _projects(where: RunFilter) -> list[str] | None:
-    if where.visible is None:
-        return sorted(set(where.project)) if where.project else None
-    return sorted(where.visible.intersection(where.project) if where.project else where.visible)
+def _meant(connection: apsw.Connection, words: Words, where: RunFilter) -> Meant | None:
+    """The filter in the words of the database; None: it can match nothing."""
+    projects = pairs = jobs = workers = None
+    if where.project or where.visible is not None:
+        names = frozenset(where.project) if where.project else where.visible
+        if where.visible is not None and names is not None:
+            names = names & where.visible
+        projects = words.known(connection, names or ())
+    if where.job:
+        jobs = words.known(connection, where.job)
+        pairs = [
+            (project, job)
+            for job in jobs
+            for (project,) in connection.execute("SELECT project FROM counter WHERE job = ?", (job,))
+            if projects is None or project in projects
+        ]
+    if where.worker:
+        workers = words.known(connection, where.worker)
+    if any(one is not None and not one for one in (projects, pairs, workers)):
+        return None
+    return Meant(
+        projects=projects,
+        jobs=jobs,
+        pairs=pairs,
+        workers=workers,
+        statuses=sorted(set(where.status)),
+        sources=sorted(set(where.source)),
+    )
 
 
-def _jobs(connection: apsw.Connection, where: RunFilter, projects: list[str] | None) -> list[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for job in where.job:
-        found.update(connection.execute("SELECT project, job FROM counter WHERE job = ?", (job,)))
-    return sorted(pair for pair in found if projects is None or pair[0] in projects)
-
-
-def _conditions(
-    where: RunFilter, projects: list[str] | None, walk: Walk, after: RunKey | None
-) -> tuple[list[str], list[Any]]:
+def _conditions(meant: Meant, walk: Walk) -> tuple[list[str], list[Any]]:
     """What the walk itself does not settle, as SQL terms and their bindings."""
     conditions: list[str] = []
     bindings: list[Any] = []
-    alternatives: tuple[tuple[str, Sequence[str] | None], ...] = (
-        ("project", projects),
-        ("job", where.job or None),
-        ("worker", where.worker or None),
-        ("status", where.status or None),
-        ("source_type", where.source or None),
+    alternatives: tuple[tuple[str, Sequence[int | str] | None], ...] = (
+        ("project", meant.projects),
+        ("job", meant.jobs),
+        ("worker", meant.workers),
+        ("status", meant.statuses or None),
+        ("source_type", meant.sources or None),
     )
     for column, values in alternatives:
         if values is not None and column not in walk.columns:
             # json_each keeps the text of the statement the same for any number of values, so that it stays prepared.
             conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
-            bindings.append(msgspec.json.encode(list(values)).decode())
-    if where.since is not None:
-        conditions.append("created_at >= ?")
-        bindings.append(to_millis(where.since))
-    if where.until is not None:
-        conditions.append("created_at < ?")
-        bindings.append(to_millis(where.until))
-    if after is not None:
-        conditions.append("(created_at, id) < (?, ?)")
-        bindings += [to_millis(after.created_at), after.id]
+            bindings.append(msgspec.json.encode(values).decode())
     return conditions, bindings

@@ -5,113 +5,149 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import apsw
 import msgspec
 
 from appliance.db.repository import RunFilter, RunKey, RunStore
 from appliance.db.results import lay_over
-from appliance.db.sqlite.find import find
+from appliance.db.sqlite.find import find, place_after
 from appliance.db.sqlite.readers import Readers
-from appliance.db.sqlite.rows import Rows, to_json
+from appliance.db.sqlite.rows import to_json
+from appliance.db.sqlite.run_rows import (
+    BITS,
+    COLUMNS,
+    INSERT,
+    LEASE_COLUMNS,
+    NAMES,
+    UPDATE,
+    changed_row,
+    hex_in,
+    hex_out,
+    id_in,
+    id_out,
+    lease_of,
+    new_row,
+    parameters_in,
+    parameters_out,
+    place_of,
+    run_of,
+)
+from appliance.db.sqlite.streams import note_stream, settle, streams_of
+from appliance.db.sqlite.words import Words
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import IdempotencyKey, Lease, NewRun, Run, StreamRecord
 from appliance.model.errors import Conflict
 from appliance.model.run_state import LIVE, TERMINAL, IllegalTransition, Status
 from appliance.model.times import to_millis
 
-_T = TypeVar("_T")
-
-_RUNS, _LEASES, _STREAMS = Rows(Run), Rows(Lease), Rows(StreamRecord)
-
-# What a trigger settles for ever is never written again.
-_FIXED = frozenset(NewRun.__struct_fields__) - {"priority"} | {"number", "version"}
-_CHANGING = tuple(name for name in _RUNS.columns if name not in _FIXED)
 _LIVE = ", ".join(f"'{status}'" for status in sorted(LIVE))
 
-_SELECT = f"SELECT {_RUNS.names} FROM run"
-_INSERT = f"INSERT INTO run ({_RUNS.names}, source_type) VALUES ({_RUNS.places}, ?)"
+_SELECT = f"SELECT {NAMES} FROM run"
 _NEXT = """
     INSERT INTO counter (project, job, last) VALUES (?, ?, 1)
     ON CONFLICT (project, job) DO UPDATE SET last = last + 1 RETURNING last
 """
-_UPDATE = (
-    f"UPDATE run SET {', '.join(f'{name} = ?' for name in _CHANGING)}, version = ? "
-    f"WHERE id = ? AND version = ? RETURNING 1"
-)
-# The conditions are those of the partial indexes, word for word: else SQLite does not use them.
-_PENDING = f"{_SELECT} WHERE status = 'pending' AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?"
-_EXPIRED = (
-    f"{_SELECT} WHERE status = 'pending' AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at, id LIMIT ?"
-)
-_LEASED = (
-    f"SELECT {_RUNS.names_of('run')}, {_LEASES.names_of('lease')} "
-    f"FROM run INDEXED BY run_leased JOIN lease ON lease.run_id = run.id "
-    f"WHERE run.status IN ('assigned', 'running', 'lost')"
-)
-_LEASED_TO = f"{_LEASED} AND run.worker_id = ? ORDER BY run.created_at, run.id"
-_LEASED_ALL = f"{_LEASED} ORDER BY run.created_at, run.id"
-_PUT_STREAM = f"INSERT OR REPLACE INTO stream ({_STREAMS.names}) VALUES ({_STREAMS.places})"
-_NOTE_STREAM = f"""
-    INSERT OR REPLACE INTO stream ({_STREAMS.names}) SELECT {_STREAMS.places} FROM run
-    WHERE run.id = ? AND (
-        run.finished_at IS NULL
-        OR ? > ifnull((SELECT stream.size FROM stream WHERE stream.run_id = run.id AND stream.stream = ?), -1)
-    )
+_NUMBERED = f"{_SELECT} WHERE project = ? AND job = ? AND number = ?"
+_NEWEST = f"{_SELECT} WHERE project = ? AND job = ? ORDER BY number DESC LIMIT 1"
+_NEWEST_SUCCEEDED = f"""
+    {_SELECT} WHERE project = ?1 AND job = ?2
+    AND number = (SELECT last_succeeded FROM counter WHERE counter.project = ?1 AND counter.job = ?2)
 """
-_NEWEST = f"{_SELECT} WHERE project = ? AND job = ?"
+# The conditions are those of the partial indexes, word for word: else SQLite does not use them.
+_NEWEST_OTHER = (
+    f"{_SELECT} INDEXED BY run_by_outcome WHERE project = ? AND job = ? AND status = ? AND status <> 'succeeded' "
+    f"ORDER BY number DESC LIMIT 1"
+)
+_PENDING = (
+    f"{_SELECT} INDEXED BY run_by_status WHERE status = 'pending' AND status <> 'succeeded' AND place > ? "
+    f"ORDER BY place LIMIT ?"
+)
+_COUNTS = f"""
+    SELECT status, count(*) FROM run INDEXED BY run_by_status
+    WHERE status IN ({_LIVE}) AND status <> 'succeeded' GROUP BY status
+"""
+_EXPIRED = (
+    f"{_SELECT} INDEXED BY run_expires WHERE status = 'pending' AND expires_at IS NOT NULL AND expires_at <= ? "
+    f"ORDER BY expires_at, place LIMIT ?"
+)
+_LEASE = f"place, id, {', '.join(LEASE_COLUMNS)}, (SELECT text FROM request WHERE request.place = run.place)"
+_LEASED = f"""
+    SELECT {NAMES}, {_LEASE} FROM run INDEXED BY run_leased
+    WHERE status IN ('assigned', 'running', 'lost') AND lease_worker IS NOT NULL
+"""
+_LEASED_ALL = f"{_LEASED} ORDER BY place"
+_LEASED_TO = f"{_LEASED} AND worker_id = ? ORDER BY place"
+_GRANT = f"""
+    UPDATE run SET {", ".join(f"{name} = ?" for name in LEASE_COLUMNS[:-1])}, lease_after = ? - (place >> {BITS})
+    WHERE id = ? RETURNING place
+"""
+_TAKE_BACK = f"""
+    UPDATE run SET {", ".join(f"{name} = NULL" for name in LEASE_COLUMNS)} WHERE id = ? RETURNING place
+"""
 
 
 class SqliteRuns(RunStore):
     """See :class:`~appliance.db.repository.RunStore`."""
 
-    def __init__(self, readers: Readers, writer: Writer) -> None:
+    def __init__(self, readers: Readers, writer: Writer, words: Words) -> None:
         self._readers = readers
         self._writer = writer
+        self._words = words
 
     def add(self, new: NewRun, key: IdempotencyKey | None = None) -> tuple[Run, bool]:
-        """See the interface."""
+        """See the interface. Runs whose ids begin with the same 21 bits in one millisecond lie as they came."""
+        parameters = parameters_in(new.parameters)
+        words = self._words
 
-        def verb(connection: apsw.Connection) -> tuple[Run, bool]:
+        def verb(connection: apsw.Connection) -> int | str:
             if key is not None and (first := _first_run(connection, key)) is not None:
-                return first, False
-            if connection.execute("SELECT 1 FROM run WHERE id = ?", (new.id,)).get is not None:
-                raise Conflict(f"a run with the id {new.id} exists")
-            number = connection.execute(_NEXT, (new.project, new.job)).get
-            fields = {name: getattr(new, name) for name in NewRun.__struct_fields__}
-            row = _RUNS.to_row(Run(number=number, status=Status.PENDING, **fields))
-            connection.execute(_INSERT, (*row, new.source.type))
+                return first
+            pair = words.number(connection, new.project), words.number(connection, new.job)
+            number: int = connection.execute(_NEXT, pair).get
+            place = _insert(connection, words, new, number, parameters)
             if key is not None:
                 connection.execute(
-                    "INSERT INTO idempotency_key (owner, key, digest, run_id) VALUES (?, ?, ?, ?)",
-                    (key.owner, key.key, key.digest, new.id),
+                    "INSERT INTO idempotency_key (owner, key, digest, created_at, place) VALUES (?, ?, ?, ?, ?)",
+                    (key.owner, key.key, hex_in(key.digest), to_millis(new.created_at), place),
                 )
-            return _RUNS.from_row(row), True
+            return number
 
-        return self._writer.do(verb)
+        number = self._writer.do(verb)
+        if isinstance(number, str):
+            first = self.get(number)
+            assert first is not None, "runs are not deleted"
+            return first, False
+        fields = {name: getattr(new, name) for name in NewRun.__struct_fields__}
+        fields["parameters"] = parameters_out(parameters)
+        return Run(number=number, status=Status.PENDING, **fields), True
 
     def get(self, run_id: str) -> Run | None:
         """See the interface."""
-        return self._one(f"{_SELECT} WHERE id = ?", run_id)
+        return self._one(f"{_SELECT} WHERE id = ?", id_in(run_id))
 
     def numbered(self, project: str, job: str, number: int) -> Run | None:
         """See the interface."""
-        return self._one(f"{_SELECT} WHERE project = ? AND job = ? AND number = ?", project, job, number)
+        return self._of_job(_NUMBERED, project, job, number)
 
     def newest(self, project: str, job: str, status: Status | None = None) -> Run | None:
         """See the interface."""
         if status is None:
-            return self._one(f"{_NEWEST} ORDER BY number DESC LIMIT 1", project, job)
-        return self._one(f"{_NEWEST} AND status = ? ORDER BY number DESC LIMIT 1", project, job, str(status))
+            return self._of_job(_NEWEST, project, job)
+        if status is Status.SUCCEEDED:
+            return self._of_job(_NEWEST_SUCCEEDED, project, job)
+        return self._of_job(_NEWEST_OTHER, project, job, status)
 
     def find(self, where: RunFilter, after: RunKey | None, limit: int) -> list[Run]:
         """See the interface."""
+        words = self._words
 
         def query(connection: apsw.Connection) -> list[Run]:
             connection.execute("BEGIN")
             try:
-                return [_RUNS.from_row(row) for row in find(connection, _RUNS.names, where, after, limit)]
+                rows = find(connection, words, NAMES, where, after, limit)
+                return [run_of(connection, words, row) for row in rows]
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
@@ -120,8 +156,12 @@ class SqliteRuns(RunStore):
 
     def pending(self, after: RunKey | None, limit: int) -> list[Run]:
         """See the interface."""
-        place = (to_millis(after.created_at), after.id) if after else (-(1 << 62), "")
-        return self._many(_PENDING, *place, limit)
+
+        def query(connection: apsw.Connection) -> list[Run]:
+            place = -1 if after is None else place_after(connection, after)
+            return [run_of(connection, self._words, row) for row in connection.execute(_PENDING, (place, limit))]
+
+        return self._readers.read(query)
 
     def expired(self, now: datetime, limit: int) -> list[Run]:
         """See the interface."""
@@ -129,27 +169,48 @@ class SqliteRuns(RunStore):
 
     def leased_to(self, worker_id: str) -> list[tuple[Run, Lease]]:
         """See the interface."""
-        return self._leases(_LEASED_TO, worker_id)
+
+        def query(connection: apsw.Connection) -> list[tuple[Run, Lease]]:
+            known = self._words.known(connection, (worker_id,))
+            return self._leases(connection, _LEASED_TO, known) if known else []
+
+        return self._readers.read(query)
 
     def leased(self) -> list[tuple[Run, Lease]]:
         """See the interface."""
-        return self._leases(_LEASED_ALL)
+        return self._readers.read(lambda connection: self._leases(connection, _LEASED_ALL, ()))
 
     def lease(self, run_id: str) -> Lease | None:
         """See the interface."""
-        rows = self._rows(f"SELECT {_LEASES.names} FROM lease WHERE run_id = ?", run_id)
-        return _LEASES.from_row(rows[0]) if rows else None
+        sql = f"SELECT {_LEASE} FROM run WHERE id = ? AND lease_worker IS NOT NULL"
+
+        def query(connection: apsw.Connection) -> Lease | None:
+            for row in connection.execute(sql, (id_in(run_id),)):
+                return lease_of(connection, self._words, row[:-1], row[-1])
+            return None
+
+        return self._readers.read(query)
 
     def grant(self, run: Run, lease: Lease, if_version: int) -> bool:
         """See the interface."""
         if run.status is not Status.ASSIGNED:
             raise IllegalTransition(f"a lease is for an assigned run, not for one that is {run.status}")
+        words = self._words
 
         def verb(connection: apsw.Connection) -> bool:
-            if not _store(connection, run, if_version, if_version + 1):
+            if not self._store(connection, run, if_version, if_version + 1):
                 return False
-            sql = f"INSERT OR REPLACE INTO lease ({_LEASES.names}) VALUES ({_LEASES.places})"
-            connection.execute(sql, _LEASES.to_row(lease))
+            bindings = (
+                words.number(connection, lease.worker_id),
+                words.number(connection, lease.journal_id),
+                lease.epoch,
+                lease.slot,
+                hex_in(lease.cap),
+                to_millis(lease.granted_at),
+                id_in(run.id),
+            )
+            place = connection.execute(_GRANT, bindings).get
+            connection.execute("INSERT OR REPLACE INTO request (place, text) VALUES (?, ?)", (place, lease.request))
             return True
 
         return self._writer.do(verb)
@@ -161,23 +222,25 @@ class SqliteRuns(RunStore):
         back = msgspec.structs.replace(
             run, status=Status.PENDING, reason=None, sentence="", assigned_at=None, started_at=None, finished_at=None
         )
+        key = id_in(run.id)
 
         def verb(connection: apsw.Connection) -> bool:
-            status = connection.execute("SELECT status FROM run WHERE id = ? AND version = ?", (run.id, if_version)).get
+            status = connection.execute("SELECT status FROM run WHERE id = ? AND version = ?", (key, if_version)).get
             if status is None:
                 return False
             if status != Status.ASSIGNED:
                 raise IllegalTransition(f"a run that is {status} cannot be taken back")
+            place = connection.execute(_TAKE_BACK, (key,)).get
+            connection.execute("DELETE FROM request WHERE place = ?", (place,))
             if run.status is Status.CANCELLED:
-                _store(connection, back, if_version, if_version)  # by way of pending, as 4.2 says
-            connection.execute("DELETE FROM lease WHERE run_id = ?", (run.id,))
-            return _store(connection, run, if_version, if_version + 1)
+                self._store(connection, back, if_version, if_version)  # by way of pending, as 4.2 says
+            return self._store(connection, run, if_version, if_version + 1)
 
         return self._writer.do(verb)
 
     def replace(self, run: Run, if_version: int) -> bool:
         """See the interface."""
-        return self._writer.do(lambda connection: _store(connection, run, if_version, if_version + 1))
+        return self._writer.do(lambda connection: self._store(connection, run, if_version, if_version + 1))
 
     def finish(self, run: Run, streams: Sequence[StreamRecord], results: str | None, if_version: int) -> bool:
         """See the interface."""
@@ -185,66 +248,67 @@ class SqliteRuns(RunStore):
             raise IllegalTransition(f"a run that is {run.status} has not ended")
 
         def verb(connection: apsw.Connection) -> bool:
-            if not _store(connection, run, if_version, if_version + 1):
+            if not self._store(connection, run, if_version, if_version + 1):
                 return False
-            for record in streams:
-                connection.execute(_PUT_STREAM, _STREAMS.to_row(record))
+            place = connection.execute("SELECT place FROM run WHERE id = ?", (id_in(run.id),)).get
+            settle(connection, self._words, place, streams, hex_in(run.log.sha256))
             if results is not None:
                 sql = (
-                    "INSERT INTO result (run_id, seq, text, laid_over) VALUES (?, 0, ?, '{}') "
+                    "INSERT INTO result (place, seq, text) VALUES (?, 0, ?) "
                     "ON CONFLICT DO UPDATE SET text = excluded.text"
                 )
-                connection.execute(sql, (run.id, results))
+                connection.execute(sql, (place, results))
             return True
 
         return self._writer.do(verb)
 
     def streams(self, run_id: str) -> list[StreamRecord]:
         """See the interface."""
-        rows = self._rows(f"SELECT {_STREAMS.names} FROM stream WHERE run_id = ? ORDER BY stream", run_id)
-        return [_STREAMS.from_row(row) for row in rows]
+        return self._readers.read(lambda connection: streams_of(connection, self._words, run_id))
 
     def put_streams(self, records: Sequence[StreamRecord]) -> None:
         """See the interface."""
 
         def verb(connection: apsw.Connection) -> None:
             for record in records:
-                row = _STREAMS.to_row(record)
-                connection.execute(_NOTE_STREAM, (*row, record.run_id, record.size, record.stream))
+                note_stream(connection, self._words, record)
 
         self._writer.do(verb)
 
     def results(self, run_id: str) -> str:
         """See the interface."""
-        rows = self._rows("SELECT text, laid_over FROM result WHERE run_id = ?", run_id)
+        sql = "SELECT text, laid_over FROM run CROSS JOIN result ON result.place = run.place WHERE run.id = ?"
+        rows: list[Any] = self._readers.read(lambda connection: connection.execute(sql, (id_in(run_id),)).fetchall())
         if not rows:
             return "{}"
         text, laid_over = rows[0]
-        return lay_over(text, msgspec.json.decode(laid_over))
+        return lay_over(text, {} if laid_over is None else msgspec.json.decode(laid_over))
 
     def put_results(self, run_id: str, seq: int, text: str) -> bool:
         """See the interface."""
         sql = f"""
-            INSERT INTO result (run_id, seq, text, laid_over)
-            SELECT id, ?, ?, '{{}}' FROM run WHERE id = ? AND status IN ({_LIVE})
+            INSERT INTO result (place, seq, text)
+            SELECT place, ?, ? FROM run WHERE id = ? AND status IN ({_LIVE})
             ON CONFLICT DO UPDATE SET seq = excluded.seq, text = excluded.text WHERE excluded.seq > result.seq
             RETURNING 1
         """
-        return self._writer.do(lambda connection: connection.execute(sql, (seq, text, run_id)).get is not None)
+        bindings = (seq, text, id_in(run_id))
+        return self._writer.do(lambda connection: connection.execute(sql, bindings).get is not None)
 
     def set_results(self, run_id: str, values: Mapping[str, Any]) -> bool:
         """See the interface."""
         text = to_json(dict(values))
 
         def verb(connection: apsw.Connection) -> bool:
-            if connection.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).get is None:
+            place = connection.execute("SELECT place FROM run WHERE id = ?", (id_in(run_id),)).get
+            if place is None:
                 return False
-            before = connection.execute("SELECT laid_over FROM result WHERE run_id = ?", (run_id,)).get
+            before = connection.execute("SELECT laid_over FROM result WHERE place = ?", (place,)).get
             merged = text if before is None else lay_over(before, values)
             connection.execute(
-                "INSERT INTO result (run_id, seq, text, laid_over) VALUES (?, -1, '{}', ?) "
+                "INSERT INTO result (place, seq, text, laid_over) VALUES (?, -1, '{}', ?) "
                 "ON CONFLICT DO UPDATE SET laid_over = excluded.laid_over",
-                (run_id, merged),
+                (place, merged),
             )
             return True
 
@@ -252,38 +316,72 @@ class SqliteRuns(RunStore):
 
     def counts(self) -> dict[Status, int]:
         """See the interface."""
-        rows = self._rows(f"SELECT status, count(*) FROM run WHERE status IN ({_LIVE}) GROUP BY status")
+        rows: list[Any] = self._readers.read(lambda connection: connection.execute(_COUNTS).fetchall())
         found = dict(rows)
         return {status: found.get(status, 0) for status in Status if status in LIVE}
 
-    def _rows(self, sql: str, *bindings: Any) -> list[Any]:
-        return self._readers.read(lambda connection: list(connection.execute(sql, bindings)))
+    # ---- inside readers
 
     def _one(self, sql: str, *bindings: Any) -> Run | None:
         return next(iter(self._many(sql, *bindings)), None)
 
     def _many(self, sql: str, *bindings: Any) -> list[Run]:
-        return [_RUNS.from_row(row) for row in self._rows(sql, *bindings)]
+        words = self._words
+        return self._readers.read(
+            lambda connection: [run_of(connection, words, row) for row in connection.execute(sql, bindings)]
+        )
 
-    def _leases(self, sql: str, *bindings: Any) -> list[tuple[Run, Lease]]:
-        width = len(_RUNS.columns)
-        return [(_RUNS.from_row(row), _LEASES.from_row(row[width:])) for row in self._rows(sql, *bindings)]
+    def _of_job(self, sql: str, project: str, job: str, *bindings: Any) -> Run | None:
+        words = self._words
+
+        def query(connection: apsw.Connection) -> Run | None:
+            for project_word in words.known(connection, (project,)):
+                for job_word in words.known(connection, (job,)):
+                    for row in connection.execute(sql, (project_word, job_word, *bindings)):
+                        return run_of(connection, words, row)
+            return None
+
+        return self._readers.read(query)
+
+    def _leases(self, connection: apsw.Connection, sql: str, bindings: Sequence[Any]) -> list[tuple[Run, Lease]]:
+        width, words = len(COLUMNS), self._words
+        return [
+            (run_of(connection, words, row), lease_of(connection, words, row[width:-1], row[-1]))
+            for row in connection.execute(sql, bindings)
+        ]
+
+    # ---- inside verbs
+
+    def _store(self, connection: apsw.Connection, run: Run, if_version: int, version: int) -> bool:
+        """Write what may change of a run, under a new version, if it still has the old one."""
+        connection.execute(UPDATE, changed_row(connection, self._words, run, version, if_version))
+        return connection.changes() == 1
 
 
-def _store(connection: apsw.Connection, run: Run, if_version: int, version: int) -> bool:
-    """Write what may change of a run, under a new version, if it still has the old one."""
-    row = _RUNS.to_row(run, _CHANGING)
-    return connection.execute(_UPDATE, (*row, version, run.id, if_version)).get is not None
+def _insert(connection: apsw.Connection, words: Words, new: NewRun, number: int, parameters: str | None) -> int:
+    """Store a run in its place; answers that. Raises Conflict when its id is taken."""
+    place = place_of(new.created_at, new.id)
+    while True:
+        try:
+            connection.execute(INSERT, new_row(connection, words, new, place, number, parameters))
+        except apsw.ConstraintError as error:
+            if connection.execute("SELECT 1 FROM run WHERE id = ?", (id_in(new.id),)).get is not None:
+                raise Conflict(f"a run with the id {new.id} exists") from error
+            if connection.execute("SELECT 1 FROM run WHERE place = ?", (place,)).get is None:
+                raise
+            place += 1
+        else:
+            return place
 
 
-def _first_run(connection: apsw.Connection, key: IdempotencyKey) -> Run | None:
-    """The run that came with this key. Raises Conflict when the request was another."""
-    sql = "SELECT digest, run_id FROM idempotency_key WHERE owner = ? AND key = ?"
-    known = connection.execute(sql, (key.owner, key.key)).get
-    if known is None:
-        return None
-    digest, run_id = known
-    if digest != key.digest:  # public: both are digests of what this caller sent itself
-        raise Conflict("this Idempotency-Key was used for another request; use a new key")
-    (row,) = connection.execute(f"{_SELECT} WHERE id = ?", (run_id,))
-    return _RUNS.from_row(row)
+def _first_run(connection: apsw.Connection, key: IdempotencyKey) -> str | None:
+    """The id of the run that came with this key. Raises Conflict when the request was another."""
+    sql = """
+        SELECT digest, run.id FROM idempotency_key CROSS JOIN run ON run.place = idempotency_key.place
+        WHERE owner = ? AND key = ?
+    """
+    for digest, run_id in connection.execute(sql, (key.owner, key.key)):
+        if hex_out(digest) != key.digest:  # public: both are digests of what this caller sent itself
+            raise Conflict("this Idempotency-Key was used for another request; use a new key")
+        return id_out(run_id)
+    return None

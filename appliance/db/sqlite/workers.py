@@ -26,7 +26,8 @@ _UPDATE = (
     f"WHERE id = ? AND version = ? RETURNING 1"
 )
 _HAS_LIVE_RUNS = """
-    SELECT 1 FROM run INDEXED BY run_leased WHERE worker_id = ? AND status IN ('assigned', 'running', 'lost') LIMIT 1
+    SELECT 1 FROM run INDEXED BY run_leased
+    WHERE worker_id = (SELECT word FROM word WHERE text = ?) AND status IN ('assigned', 'running', 'lost') LIMIT 1
 """
 
 

@@ -1,17 +1,16 @@
 """The one thread that writes (reliability.md section 3, rule 7): verbs queue up and share a commit.
 
-A verb is a function of the connection. It has returned to its caller only when its transaction is durable. Each runs in
-a savepoint, so one that fails undoes its own changes and nobody else's.
+A verb is a function of the connection. It has returned to its caller only when its transaction is durable. Several share one in
+savepoints, so one that fails undoes its own changes and nobody else's.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
@@ -30,12 +29,16 @@ CHECKPOINT = 1000  # pages in the -wal file at which it is written back
 
 
 class _Job:
-    __slots__ = ("future", "result", "verb")
+    """A verb and its caller, who waits until ``done`` is let go."""
+
+    __slots__ = ("done", "error", "result", "verb")
 
     def __init__(self, verb: Callable[[apsw.Connection], Any]) -> None:
         self.verb = verb
-        self.future: Future[Any] = Future()
         self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()  # lighter than a Future; each verb has one
+        self.done.acquire()
 
 
 class Writer:
@@ -43,112 +46,135 @@ class Writer:
     which nothing is written any more (F18)."""
 
     _connection: apsw.Connection
+    _thread: threading.Thread
 
     def __init__(self, path: Path, on_fatal: Callable[[Exception], None] | None = None) -> None:
         self._wal = Path(f"{path}-wal")
         self._on_fatal = on_fatal
-        self._changed = threading.Condition()
-        self._queue: deque[_Job] = deque()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._wanting = 0  # callers that wait for a place in the queue
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()  # None = no more will come
         self._is_running = False
         self._broken: Exception | None = None
         self._pages = 0
         self._was_warned = False
-        self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
 
     def start(self, connection: apsw.Connection) -> None:
         """Begin to write on this connection, which nobody else uses until ``stop`` has returned."""
         self._connection = connection
+        self._broken = None
+        self._pages = 0
         # Instead of SQLite's own checkpoint after a commit, which keeps a failed fsync to itself (F18).
         connection.set_wal_hook(self._count_pages)
-        self._is_running = True
+        self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
         self._thread.start()
+        self._is_running = True
 
     def stop(self) -> None:
-        """Finish what was accepted, then end the thread. The connection stays open."""
-        with self._changed:
+        """Finish what was accepted, then end the thread. The connection stays open. A second call does nothing."""
+        with self._lock:
+            if not self._is_running:
+                return
             self._is_running = False
-            self._changed.notify_all()
+            self._queue.put(None)
+            self._room.notify_all()
         self._thread.join()
 
     @property
     def backlog(self) -> int:
         """How many verbs wait for their turn."""
-        return len(self._queue)
+        return self._queue.qsize()
 
     def do(self, verb: Callable[[apsw.Connection], _T]) -> _T:
         """Run a verb; answers what it answered once that is durable. Raises what it raised, and then nothing of it is
         stored; Unavailable when the queue is full, the database busy or the storage broken; Full on a full disk."""
         job = _Job(verb)
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self._queue) < QUEUE or not self._is_running, _PATIENCE):
-                raise Unavailable("too many changes wait for the database; try again")
+        with self._lock:
+            if self._queue.qsize() >= QUEUE and self._is_running:
+                self._wait_for_room()
             if not self._is_running:
                 raise Unavailable("the database is not open; try again")
-            self._queue.append(job)
-            if len(self._queue) == 1:
-                self._changed.notify_all()
-        answer: _T = job.future.result()
+            self._queue.put(job)
+        job.done.acquire()
+        if job.error is not None:
+            raise job.error
+        answer: _T = job.result
         return answer
 
+    def _wait_for_room(self) -> None:
+        self._wanting += 1
+        try:
+            if not self._room.wait_for(lambda: self._queue.qsize() < QUEUE or not self._is_running, _PATIENCE):
+                raise Unavailable("too many changes wait for the database; try again")
+        finally:
+            self._wanting -= 1
+
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or not self._is_running)
-                if not self._queue:
-                    return
-                was_full = len(self._queue) >= QUEUE
-                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-                if was_full:
-                    self._changed.notify_all()
+        is_last = False
+        while not is_last:
+            batch, is_last = self._take()
+            if not batch:
+                continue
             try:
                 if self._broken is None:
                     self._commit(batch)
-            except Exception as error:  # a bug of ours, and still nobody may wait for ever
-                self._break(error)
-            if self._broken is not None:
-                refusal = Unavailable(f"storage error, the server must be restarted: {self._broken}")
+            except BaseException as error:  # a bug of ours, and still nobody may wait for ever
+                self._undo()
+                self._break(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            finally:
                 for job in batch:
-                    if not job.future.done():
-                        job.future.set_exception(refusal)
+                    if job.done.locked():
+                        job.error = Unavailable(f"storage error, the server must be restarted: {self._broken}")
+                        job.done.release()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """What waits, at most BATCH, and whether it is the last."""
+        batch: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == BATCH or self._queue.empty():
+                break
+            job = self._queue.get()
+        if self._wanting:
+            with self._lock:
+                self._room.notify_all()
+        return batch, job is None
 
     def _commit(self, batch: list[_Job]) -> None:
         """One transaction for the whole batch; all callers hear of it after the commit."""
-        failed: dict[_Job, Exception] = {}
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                error = self._run_verb(job)
-                if error is not None:
-                    failed[job] = error
-                    # SQLite itself ends the transaction on some errors, and then nobody's changes are left.
-                    if not connection.in_transaction or is_fatal(error):
-                        raise error
+            if len(batch) == 1:
+                batch[0].result = batch[0].verb(connection)
+            else:
+                for job in batch:
+                    self._run_verb(job)
             connection.execute("COMMIT")
         except Exception as error:
             self._undo()
             self._fail(batch, error)
             return
         for job in batch:
-            if job in failed:
-                job.future.set_exception(_outward(failed[job]))
-            else:
-                job.future.set_result(job.result)
+            job.done.release()
         if self._pages >= CHECKPOINT:
             self._checkpoint()
 
-    def _run_verb(self, job: _Job) -> Exception | None:
+    def _run_verb(self, job: _Job) -> None:
+        """One of several verbs: its error is its own, unless it ends the transaction."""
         connection = self._connection
         connection.execute("SAVEPOINT verb")
         try:
             job.result = job.verb(connection)
         except Exception as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK TO verb")
-                connection.execute("RELEASE verb")
-            return error
+            # SQLite itself ends the transaction on some errors, and then nobody's changes are left.
+            if not connection.in_transaction or is_fatal(error):
+                raise
+            connection.execute("ROLLBACK TO verb")
+            job.error = _outward(error)
         connection.execute("RELEASE verb")
-        return None
 
     def _undo(self) -> None:
         try:
@@ -158,11 +184,12 @@ class Writer:
             _log.exception("a failed transaction could not be rolled back")
 
     def _fail(self, batch: list[_Job], error: Exception) -> None:
+        """Nothing of the batch is stored: each of its callers hears why."""
         if is_fatal(error):
             self._break(error)
-        outward = _outward(error)
         for job in batch:
-            job.future.set_exception(outward)
+            job.error = _outward(error)
+            job.done.release()
 
     def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._pages = pages
@@ -173,7 +200,7 @@ class Writer:
 
         The callers have their answers already: what they committed is durable in the -wal file.
         """
-        is_huge = self._pages * 4096 > WAL_LIMIT and not self._queue
+        is_huge = self._pages * 4096 > WAL_LIMIT and self._queue.empty()
         if is_huge and not self._was_warned:
             _log.warning("%s has over %d MiB: some reader keeps an old snapshot", self._wal, WAL_LIMIT >> 20)
         self._was_warned = is_huge
@@ -194,9 +221,12 @@ class Writer:
     def _break(self, error: Exception) -> None:
         """Write nothing any more. A failed sync is never tried again: the kernel may have dropped the pages (F18)."""
         self._broken = error
-        _log.critical("storage error, nothing is written any more: %s", error)
+        _log.critical("storage error, nothing is written any more: %s", error, exc_info=error)
         if self._on_fatal is not None:
-            self._on_fatal(error)
+            try:
+                self._on_fatal(error)
+            except Exception:
+                _log.exception("whoever should end the server failed to")
 
 
 def _outward(error: Exception) -> Exception:

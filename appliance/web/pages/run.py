@@ -120,6 +120,8 @@ def _receipt(found: Run, size: int) -> tuple[str, bool]:
     log = found.log
     if found.status in LIVE:
         return f"{show_bytes(size)} so far. The receipt comes when the run has ended.", False
+    if found.started_at is None and not size:
+        return "No log: the run never began.", False
     if log.verified:
         return f"Whole: {log.size} bytes, and worker and server computed the same SHA-256.", True
     if log.complete:

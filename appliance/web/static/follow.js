@@ -4,7 +4,7 @@ import { clean } from "./text.js";
 
 const box = document.querySelector("[data-follow]");
 const state = document.getElementById("follow-state");
-const end = document.getElementById("follow-end");
+const ends = document.querySelectorAll(".follow-end");
 const run = box.dataset.follow;
 const kept = 5000; // rows in the page; earlier ones are a link away
 const held = 65536; // characters kept of a line that has not ended
@@ -81,7 +81,7 @@ function show(text) {
     box.firstElementChild.remove();
     hasDropped = true;
   }
-  if (end !== null) end.textContent = String(offset);
+  for (const end of ends) end.textContent = String(offset);
   state.textContent = hasDropped ? "Following. Earlier lines are in the whole log." : "Following.";
   if (stays) toEnd();
 }

@@ -45,7 +45,7 @@ def move(connection: apsw.Connection, status: Status) -> None:
     """Set the status, and the columns that go with it."""
     was_never_started = status in (Status.PENDING, Status.CANCELLED)
     connection.execute(
-        "UPDATE run SET status = ?, reason = ?, assigned_at = ?, finished_at = ?",
+        "UPDATE run SET status = ?, reason = ?, assigned_after = ?, finished_after = ?",
         (
             str(status),
             next(iter(sorted(REASONS.get(status, ()))), None),
@@ -83,12 +83,11 @@ def test_the_trigger_takes_exactly_the_legal_changes(
 
 @pytest.mark.parametrize("status", STORED)
 def test_a_run_begins_only_as_the_state_machine_says(connection: apsw.Connection, status: Status) -> None:
-    columns = "project, job, parameters, source, source_type, definition_version, created_at, sentence, log, "
-    columns += "should_abort, should_cancel, notes, priority, version, exit, requested_by"
+    columns = "project, job, parameters, source, source_type, definition_version, priority, version"
     is_early = status in (Status.PENDING, Status.CANCELLED)
     sql = (
-        f"INSERT INTO run (id, number, status, reason, assigned_at, finished_at, {columns}) "
-        f"SELECT 'new', 2, ?, ?, ?, ?, {columns} FROM run"
+        f"INSERT INTO run (place, id, number, status, reason, assigned_after, finished_after, {columns}) "
+        f"SELECT place + 1, 'new', 2, ?, ?, ?, ?, {columns} FROM run"
     )
     reason = next(iter(sorted(REASONS.get(status, ()))), None)
     bindings = (str(status), reason, None if is_early else 1, None if status in LIVE else 2)
@@ -102,7 +101,7 @@ def test_a_run_begins_only_as_the_state_machine_says(connection: apsw.Connection
 @pytest.mark.parametrize("status", sorted(set(STORED) - LIVE))
 @pytest.mark.parametrize(
     "change",
-    ["sentence = 'x'", "exit = '{}'", "finished_at = 3", "started_at = 3", "worker = 'x'", "reason = 'internal_error'"],
+    ["sentence = 'x'", "exit = 1", "finished_after = 3", "started_after = 3", "worker = 1", "reason = 'internal_error'"],
 )
 def test_the_facts_of_an_end_are_kept_by_the_database(connection: apsw.Connection, status: Status, change: str) -> None:
     for step in route(status):
@@ -119,15 +118,21 @@ def test_the_facts_of_an_end_are_kept_by_the_database(connection: apsw.Connectio
         "UPDATE run SET number = 9",
         "UPDATE run SET parameters = '{}'",
         "UPDATE run SET id = 'x'",
+        "UPDATE run SET place = 1",
         "UPDATE run SET status = 'skipped'",
         "UPDATE run SET status = 'assigned'",  # without a time
-        "UPDATE run SET started_at = 1",
-        "UPDATE run SET finished_at = 1",
+        "UPDATE run SET started_after = 1",
+        "UPDATE run SET finished_after = 1",
         "UPDATE run SET reason = 'requested'",
         "UPDATE run SET notes = 'no json'",
         "UPDATE run SET priority = 'high'",
-        "INSERT INTO stream VALUES ('no such run', 0, 1, 1, 'b', NULL)",
-        "INSERT INTO stream SELECT id, 0, -1, 1, 'b', NULL FROM run",
+        "UPDATE run SET should_abort = 2",
+        "UPDATE run SET worker = 999",  # no such word
+        "INSERT INTO stream VALUES (1, 0, 1, 1, 1, NULL)",  # no such run
+        "INSERT INTO stream SELECT place, 0, -1, 1, 1, NULL FROM run",
+        "INSERT INTO request VALUES (1, 'of no run')",
+        "UPDATE word SET text = 'x'",
+        "DELETE FROM word",
     ],
 )
 def test_what_cannot_be_true_is_refused(connection: apsw.Connection, sql: str) -> None:
