@@ -100,15 +100,17 @@ class ServerSettings(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """What browsers and workers use to reach us, without a trailing slash."""
-        return self.server.base_url or f"http://{self.server.listen}"
+        """What browsers and workers use to reach us, without a trailing slash; of all addresses, the loopback one."""
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.server.listen.host)  # noqa: S104  # for nobody to bind
+        listen = self.server.listen if loopback is None else f"{loopback}:{self.server.listen.port}"
+        return self.server.base_url or f"http://{listen}"
 
 
 class WorkerSection(msgspec.Struct, frozen=True, kw_only=True):
     """``[worker]``. Its properties are words about itself; those that its token carries win over them (W4)."""
 
     url: Url
-    name: Annotated[str, msgspec.Meta(max_length=64)] = ""  # what it would like to be called; the token decides
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""  # as the server called it at the join; the token decides
     slots: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     token_file: Path = Path("token")  # absolute once loaded
     data: Path = Path()  # absolute once loaded

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import apsw
 
-_ID = "printf('00000000-0000-4000-8000-%012x', n)"
-_SECOND = 1000
+_STEP = 1000 << 21  # of a place: one second
+_RANDOM = ("id", "log_sha256", "lease_cap")  # as good as random in every run, so that they take the room they take
 
 
 def multiply_runs(database: Path, count: int) -> None:
-    """Copy the newest run ``count`` times, with what other tables hold of it, each copy one second older.
+    """Copy the newest ended run ``count`` times, with its results, each copy one second older.
 
-    For a stopped server. The triggers that watch over single runs are taken away meanwhile, and put back. Raises
-    RuntimeError if a foreign key does not hold afterwards.
+    For a stopped server. Idempotency keys are not copied: they are kept for a week only. The triggers that watch over
+    single runs are taken away meanwhile, and put back. Raises RuntimeError if a foreign key does not hold afterwards.
     """
-    connection = apsw.Connection(str(database))
-    with connection:
-        triggers = list(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"))
-        for name, _ in triggers:
-            connection.execute(f'DROP TRIGGER "{name}"')
-        newest = "SELECT id FROM run WHERE finished_at IS NOT NULL ORDER BY created_at DESC LIMIT 1"
-        source, project, job, last = next(
-            connection.execute(
-                "SELECT id, project, job, (SELECT last FROM counter WHERE counter.project = run.project AND"
-                f" counter.job = run.job) FROM run WHERE id = ({newest})"
-            )
-        )
-        connection.execute("UPDATE counter SET last = ? WHERE project = ? AND job = ?", (last + count, project, job))
-        changed = {"id": _ID, "number": f"{last} + n"}
-        changed |= {name: f"{name} - {_SECOND} * n" for name in _columns(connection, "run") if name.endswith("_at")}
-        _copy(connection, "run", "id", changed, source, count)
-        for table in _tables(connection):
-            if "run_id" in _columns(connection, table):
-                _copy(connection, table, "run_id", {"run_id": _ID, "key": "key || n"}, source, count)
-        for _, statement in triggers:
-            connection.execute(statement)
-    if list(connection.execute("PRAGMA foreign_key_check")):
-        raise RuntimeError("the multiplied runs break a foreign key")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    with closing(apsw.Connection(str(database))) as connection:
+        with connection:
+            triggers = list(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"))
+            for name, _ in triggers:
+                connection.execute(f'DROP TRIGGER "{name}"')
+            _copy(connection, count)
+            for _, statement in triggers:
+                connection.execute(str(statement))
+        if list(connection.execute("PRAGMA foreign_key_check")):
+            raise RuntimeError("the multiplied runs break a foreign key")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _tables(connection: apsw.Connection) -> list[str]:
-    found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    return [str(name) for (name,) in found]
+def _copy(connection: apsw.Connection, count: int) -> None:
+    names = [str(row[1]) for row in connection.execute("PRAGMA table_info(run)")]
+    newest: list[Any] = connection.execute(
+        "SELECT * FROM run WHERE finished_after IS NOT NULL ORDER BY place DESC LIMIT 1"
+    ).fetchall()
+    source = dict(zip(names, newest[0], strict=True))
+    last: Any = connection.execute(
+        "UPDATE counter SET last = last + ? WHERE project = ? AND job = ? RETURNING last",
+        (count, source["project"], source["job"]),
+    ).get
+    random = Random(1)
 
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for number in range(count):
+            row = dict(source)
+            # The oldest first, as a server would have stored them.
+            row["place"] = source["place"] - (count - number) * _STEP
+            row["number"] = last - number
+            for name in _RANDOM:
+                if isinstance(source[name], bytes):
+                    row[name] = random.randbytes(len(source[name]))
+            yield tuple(row.values())
 
-def _columns(connection: apsw.Connection, table: str) -> list[str]:
-    return [str(row[1]) for row in connection.execute(f'PRAGMA table_info("{table}")')]
-
-
-def _copy(connection: apsw.Connection, table: str, key: str, changed: dict[str, str], source: str, count: int) -> None:
-    columns = _columns(connection, table)
-    names = ", ".join(f'"{name}"' for name in columns)
-    values = ", ".join(changed.get(name, f'"{name}"') for name in columns)
+    connection.executemany(f"INSERT INTO run VALUES ({', '.join('?' * len(names))})", rows())
     connection.execute(
-        f"WITH RECURSIVE copy (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copy WHERE n < {count}) "
-        f'INSERT INTO "{table}" ({names}) SELECT {values} FROM copy, "{table}" WHERE "{table}"."{key}" = ?',
-        (source,),
+        "INSERT INTO result (place, seq, text, laid_over) SELECT run.place, seq, text, laid_over "
+        "FROM result, run WHERE result.place = ?1 AND run.place < ?1 AND run.place >= ?1 - ?2",
+        (source["place"], count * _STEP),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from appliance.model.caps import request_digest
 from appliance.model.entities import Job, Project, Run, Source, Worker
 from appliance.model.requests import Limits, request_of
 from appliance.runs import Runs
+from appliance.wire import ProtocolError
 from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, Merged
 from appliance.workers import Registration, Workers
@@ -55,16 +57,27 @@ class Ear:
         self.said: list[m.Message] = []
         self.closed: tuple[int, str] | None = None
         self.is_retired = False
+        self._more = threading.Condition()
 
     def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
         if self.closed is None:
-            self.said.append(kind(id=len(self.said) + 1, **fields))
+            with self._more:
+                self.said.append(kind(id=len(self.said) + 1, **fields))
+                self._more.notify_all()
+
+    def refuse(self, error: ProtocolError) -> None:
+        self.say(m.ErrorReply, re=error.re, code=error.code, text=str(error))
 
     def close(self, code: int, text: str) -> None:
         self.closed = self.closed or (code, text)
 
     def retire(self) -> None:
         self.is_retired = True
+
+    def wait_for(self, kind: type[m.Message], count: int) -> bool:
+        """Wait until so many of a type were said."""
+        with self._more:
+            return self._more.wait_for(lambda: len(self.heard(kind)) >= count, timeout=30.0)
 
     def heard(self, kind: type[m.Message]) -> list[Any]:
         """What was said of one type."""
@@ -126,6 +139,10 @@ class Place:
         self.repository.projects.apply(
             ProjectSet((Project("p", "P", {"identifier": "p"}),), jobs, ()), self.clock.now()
         )
+
+    def now_stamp(self) -> float:
+        """Seconds since 1970."""
+        return self.clock.now().timestamp()
 
     # ---- runs
 
@@ -201,7 +218,7 @@ class Place:
         """A run in an inventory, as the worker that it was assigned to holds it."""
         lease = self.repository.runs.lease(run.id)
         assert lease is not None
-        fields: dict[str, Any] = {"run": run.id, "cap": lease.cap, "digest": self.digests[run.id]}
+        fields: dict[str, Any] = {"run": run.id, "cap": lease.cap, "digest": self.digests.get(run.id) or request_digest(lease.request)}
         return m.Held(**{**fields, "state": state, **changes})
 
     def reconcile(self, worker: Worker, *held: m.Held, takes_work: bool = True, journal: str | None = None) -> Merge:

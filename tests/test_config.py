@@ -136,7 +136,7 @@ def test_init_writes_nothing_for_an_address_that_is_none(tmp_path: Path) -> None
 
 def test_the_example_projects_are_written_once(tmp_path: Path) -> None:
     files = config.write_example_projects(tmp_path / "projects")
-    assert [file.name for file in files] == ["example.yaml", "job-orchestra.py"]
+    assert [file.name for file in files] == ["example.yaml"]
     with pytest.raises(ConfigurationError, match="never overwritten"):
         config.write_example_projects(tmp_path / "projects")
 

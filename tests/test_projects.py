@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import appliance
 from appliance.clock import FakeClock
 from appliance.config import ConfigurationError, write_example_projects
 from appliance.db.memory import MemoryRepository
@@ -18,6 +19,7 @@ from appliance.model.parameters import resolve
 from appliance.model.schema import JobDocument
 from appliance.projects import Projects, definition_version
 
+EXAMPLES = Path(appliance.__file__).with_name("examples")
 WEBSITE = """\
 projects:
   - identifier: website
@@ -310,9 +312,13 @@ def test_schedules_load_with_their_job(bundle: Bundle) -> None:
 # The examples
 
 
-def test_the_example_projects_load_and_only_the_deliberate_mistake_is_found(bundle: Bundle) -> None:
+def test_a_new_server_starts_without_findings(bundle: Bundle) -> None:
     write_example_projects(bundle.directory / "projects")
-    loaded = bundle.projects.load([bundle.directory / "projects"])
+    assert bundle.projects.load([bundle.directory / "projects"]).findings == ()
+
+
+def test_in_the_example_of_job_orchestra_only_the_deliberate_mistake_is_found(bundle: Bundle) -> None:
+    loaded = bundle.projects.load([EXAMPLES / "job-orchestra.py"])
     (finding,) = loaded.findings
     assert finding.subject == "job-orchestra/exception"
     assert "undefined" in finding.sentence

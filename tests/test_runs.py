@@ -65,11 +65,16 @@ def test_a_job_that_cannot_run_says_why(place: Place) -> None:
 
 
 def test_req_S_62_a_request_that_would_not_fit_a_message_is_refused_at_the_trigger(place: Place) -> None:
-    worst = "\x01" * (REQUEST_LIMIT // 6)  # each becomes six bytes of JSON, and more inside a message
+    quotes = '"' * 1000  # each becomes two bytes of JSON, and four inside a message
+    place.put_jobs(
+        job("fits", definition={"commands": [["echo", *[quotes] * 40]]}),
+        job("too-large", definition={"commands": [["echo", *[quotes] * (REQUEST_LIMIT // 4000)]]}),
+    )
+    place.trigger("fits")
     with pytest.raises(TooLarge) as error:
-        place.trigger(branch=worst)
+        place.trigger("too-large")
     assert error.value.errors == {"parameters": "too large"}
-    assert place.runs.find(RunFilter()) == []
+    assert place.runs.counts()[Status.PENDING] == 1
 
 
 def test_inv_I7_the_queue_has_a_limit_and_a_full_one_says_when_to_come_back(place: Place) -> None:

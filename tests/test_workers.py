@@ -19,7 +19,7 @@ def place() -> Place:
 
 def test_req_S_85_the_token_of_a_worker_is_told_once_and_kept_as_a_hash(place: Place) -> None:
     worker, text = place.workers.create("builder", "alice", {"os": "linux"})
-    token = place.repository.accounts.token(tokens.hash_of(text) or "")
+    token = place.repository.accounts.token(tokens.stored_hash(tokens.parse(text).secret))
     assert token is not None and (token.kind, token.worker_id, token.label) == ("worker", worker.id, "builder")
     assert text not in repr(token) and text not in repr(worker)
     assert (worker.owner, worker.properties, worker.created_at) == ("alice", {"os": "linux"}, place.clock.now())

@@ -42,14 +42,15 @@ def read_token() -> str:
 
 def check_private(server: str, what: str, *, is_open_allowed: bool) -> None:
     """Raise Invalid where ``what`` could be overheard on its way to ``server``: neither TLS nor loopback (S-85)."""
-    if not is_open_allowed and _is_open_to_listeners(server):
+    if not is_open_allowed and is_open_to_listeners(server):
         raise Invalid(
             f"{server} is plain HTTP to another machine, where the {what} could be overheard: "
             "use https://, or --insecure-http in a network you trust"
         )
 
 
-def _is_open_to_listeners(server: str) -> bool:
+def is_open_to_listeners(server: str) -> bool:
+    """Whether what is sent there can be overheard: neither TLS nor loopback."""
     if not server.lower().startswith("http://"):
         return False  # what is no address at all is refused elsewhere
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from appliance.client import Client, Document
 
 NAME = "RUN"
-STATUSES = tuple(Status)
+STATUSES = tuple(status.value for status in Status)
 
 
 @click.group(cls=Group)

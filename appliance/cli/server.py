@@ -12,7 +12,7 @@ import click
 
 from appliance.cli import output
 from appliance.cli.base import Command, Globals, pass_globals
-from appliance.cli.credentials import read_password
+from appliance.cli.credentials import is_open_to_listeners, read_password
 from appliance.cli.local import build, setup_link
 from appliance.model.errors import Conflict, Invalid
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _checked(reader: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """A callback for an option that goes to the settings file as it is, once ``reader`` of settings_text can read it."""
+    """A callback for an option that goes to the settings as it is, if ``reader`` of settings_text can read it."""
 
     def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
         from appliance import settings_text
@@ -40,8 +40,18 @@ def _checked(reader: str) -> Callable[[click.Context, click.Parameter, str | Non
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--admin", metavar="NAME", help="Make the first administrator at once, instead of a link.")
 @click.option("--password-stdin", is_flag=True, help="With --admin: its password comes from stdin.")
-@click.option("--listen", metavar="HOST:PORT", callback=_checked("as_address"), help="Where the server will listen; default 127.0.0.1:8080.")
-@click.option("--base-url", metavar="URL", callback=_checked("as_url"), help="What browsers and workers will call it, if that differs.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_checked("as_address"),
+    help="Where the server will listen; default 127.0.0.1:8080.",
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    callback=_checked("as_url"),
+    help="What browsers and workers will call it, if that differs.",
+)
 @pass_globals
 def init(
     options: Globals,
@@ -70,6 +80,12 @@ def init(
     output.say(f"next: orchestra serve --config {made.settings.file}")
     if made.link is not None:
         output.say(f"then make the first administrator at {made.link}")
+    reached_at = made.settings.server.base_url or f"http://{made.settings.server.listen}"
+    if is_open_to_listeners(reached_at):
+        output.notice(
+            f"{reached_at} is plain HTTP: passwords need a TLS proxy before it, whose address is --base-url, or, "
+            f"in a network you trust, insecure_http = true in {made.settings.file}"
+        )
 
 
 class Initialised(NamedTuple):

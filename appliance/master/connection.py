@@ -15,7 +15,7 @@ from appliance.master.conversation import Conversation
 from appliance.master.piles import Piles
 from appliance.model.entities import Session, Worker
 from appliance.model.permissions import Principal
-from appliance.wire import SEND_WITHIN, Close
+from appliance.wire import SEND_WITHIN, Close, ProtocolError
 from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, MasterEnd, Merged
 
@@ -60,6 +60,10 @@ class Connection:
         """See ``Voice.say``."""
         self._post(self._say, kind, fields)
 
+    def refuse(self, error: ProtocolError) -> None:
+        """See ``Voice.refuse``."""
+        self._post(self._refuse, error)
+
     def close(self, code: int, text: str) -> None:
         """See ``Voice.close``."""
         self._post(self._close, code, text)
@@ -97,6 +101,10 @@ class Connection:
             return
         self.end.say(kind, **fields)
         self._flush(run_id)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        self.end.refuse(error)
+        self._flush()
 
     def _close(self, code: int, text: str) -> None:
         self.end.close(code, text)

@@ -110,13 +110,16 @@ class Conversation:
         takes_work = worker.is_enabled and not worker.is_draining
         merge = self._inventories.reconcile(self._holder, greeting.held, takes_work=takes_work)
         seat = Seat(worker, self._voice, hello.journal)
-        welcome(merge.merged)
+        seat.is_greeting = True  # it has its runs, and gets no others before it has heard its welcome
         with self._idle:
             if self._is_over:
                 return
             self.seat = seat
             self._roster.heard(worker.id, now)
+            # Before the welcome: a run may end with the first word after it, and must find its slot to give it back.
             self._roster.sit(seat, merge.slots)
+        welcome(merge.merged)
+        seat.is_greeting = False
         _log.info("worker %s connected with %d runs", worker.name, len(merge.slots))
         for assignment in merge.again:
             self._send(seat, assignment)
@@ -142,7 +145,7 @@ class Conversation:
         try:
             self._obey(self._holder, event)
         except ProtocolError as error:
-            self._voice.say(m.ErrorReply, code=error.code, text=str(error)[:500])
+            self._voice.refuse(error)
         except Unavailable as error:
             # Nothing was stored and nothing is acknowledged: the worker keeps it and says it again (F16, F19).
             _log.warning("worker %s is asked to come back later: %s", self.worker.name, error)

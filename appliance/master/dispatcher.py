@@ -164,7 +164,12 @@ class Dispatcher:
         for waiting, group in heads:
             if self._off(group):
                 continue
-            document = self._versions.get(group[2])
+            try:
+                document = self._versions.get(group[2])
+            except (LookupError, ApplianceError) as error:
+                _log.error("runs of %s/%s wait: their definition cannot be read: %s", *group[:2], error)
+                refused.add(group)
+                continue
             fits = [seat for seat in seats if not self._match(document, seat)]
             if not fits:
                 continue

@@ -97,6 +97,7 @@ class Gateway:
         self._second: Server | None = None
         self._handshakes = 0
         self._connections: set[Connection] = set()
+        self._greeting: dict[str, Connection] = {}  # worker -> its connection that has not said its whole hello
         self._is_closing = False
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -268,6 +269,9 @@ class Gateway:
         connection = Connection(loop, end)
         conversation = connection.conversation = self._converse(worker, connection)
         self._connections.add(connection)
+        if (before := self._greeting.get(worker.id)) is not None:  # one at a time: an unfinished hello takes memory
+            before.close(Close.SUPERSEDED, "a newer connection of this worker took over")
+        self._greeting[worker.id] = connection
         writer = loop.create_task(connection.write(socket))
         hello_due = loop.call_later(OPEN_WITHIN, self._no_hello, connection)
         try:
@@ -282,6 +286,7 @@ class Gateway:
                     continue
                 if isinstance(event, Greeting):
                     hello_due.cancel()
+                    self._has_greeted(worker.id, connection)
                     await self._in_lane(worker.id, functools.partial(self._greet, connection, event))
                     continue
                 await connection.take_room()
@@ -299,10 +304,15 @@ class Gateway:
         finally:
             hello_due.cancel()
             self._connections.discard(connection)
+            self._has_greeted(worker.id, connection)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             unsent = connection.unsent()
             self._lanes.put(worker.id, functools.partial(conversation.end, unsent))
+
+    def _has_greeted(self, worker_id: str, connection: Connection) -> None:
+        if self._greeting.get(worker_id) is connection:
+            del self._greeting[worker_id]
 
     def _greet(self, connection: Connection, greeting: Greeting) -> None:
         conversation = connection.conversation

@@ -80,7 +80,10 @@ class _Client:
             return True
         if not self.wants_runs or self.project not in (None, run.project):
             return False
-        return self.visible is None or run.project in self.visible or self.principal.run_id in (run.id, run.parent)
+        if self.visible is None or run.project in self.visible:
+            return True
+        own = self.principal.run_id  # of a run's token; a user has none, as most runs have no parent
+        return own is not None and own in (run.id, run.parent)
 
 
 class Live:

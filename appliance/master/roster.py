@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from appliance.model.entities import Worker
+from appliance.wire import ProtocolError
 from appliance.wire import messages as m
 
 
@@ -16,6 +17,10 @@ class Voice(Protocol):
 
     def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
         """Send a message, if the connection still stands."""
+        ...
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a word that may not be said; too many of them end the connection (F36)."""
         ...
 
     def close(self, code: int, text: str) -> None:
@@ -37,6 +42,7 @@ class Seat:
         self.slots = worker.slots
         self.properties: Mapping[str, Any] = {**worker.reported, **worker.properties}
         self.takes_work = worker.is_enabled and not worker.is_draining
+        self.is_greeting = False  # its welcome has not been said yet
         self.wants_drain = False  # the worker itself asked for nothing new
         self.has_declined = False  # it declined a run, and has not beaten since
         self.slot_of: dict[str, int] = {}
@@ -44,7 +50,7 @@ class Seat:
     @property
     def free(self) -> int:
         """Slots that may be filled now."""
-        if not self.takes_work or self.wants_drain or self.has_declined:
+        if not self.takes_work or self.is_greeting or self.wants_drain or self.has_declined:
             return 0
         return max(0, self.slots - len(self.slot_of))
 

@@ -15,6 +15,7 @@ from appliance.job_versions import JobVersions
 from appliance.leases import Leases
 from appliance.master.roster import Roster
 from appliance.model.entities import Run
+from appliance.model.errors import ApplianceError
 from appliance.model.requests import Limits
 from appliance.model.run_state import Status
 from appliance.model.times import show_duration
@@ -111,5 +112,9 @@ class Sweeper:
         return lost
 
     def _patience(self, run: Run) -> float:
-        own = self._versions.get(run.definition_version).lost_after_seconds
+        try:
+            own = self._versions.get(run.definition_version).lost_after_seconds
+        except (LookupError, ApplianceError) as error:
+            _log.error("the definition of run %s cannot be read: %s", run.id, error)
+            own = None
         return self._limits.lost_after if own is None else own

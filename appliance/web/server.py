@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 HEAD_LIMIT = 16_384  # bytes of a request's head
 LOOK_EVERY = 5  # seconds between two looks for connections that are late
-IDLE_FOR = 30  # seconds a connection may be idle, or its client read nothing of an answer
+IDLE_FOR = 30.0  # seconds a connection may be idle, or its client read nothing of an answer
 SEND_AHEAD = 1 << 20  # bytes of an answer kept in memory before the rest waits
 
 Adopt = Callable[[socket.socket, bytes], None]
@@ -41,6 +41,7 @@ class ServerLimits(msgspec.Struct, frozen=True):
     connections: int = 1000
     connections_per_address: int = 64
     request_within: float = 20.0
+    idle_within: float = IDLE_FOR
     body: int = 1 << 20
 
 
@@ -138,7 +139,7 @@ class _Server(TcpWSGIServer):
         for channel in list(self.active_channels.values()):
             if channel.is_late and not channel.requests:
                 channel.will_close = True
-            if channel.total_outbufs_len and channel.last_activity < now - self.adj.channel_timeout:
+            if channel.total_outbufs_len and channel.last_activity < now - self.limits.idle_within:
                 channel.hang_up()
         close_late(self._map)
 
@@ -167,7 +168,7 @@ class WebServer:
     @property
     def port(self) -> int:
         """The port it listens on, once started."""
-        return self._server.effective_port if self._server is not None else self._port
+        return int(self._server.effective_port) if self._server is not None else self._port
 
     def start(self) -> None:
         """Listen. Raises OSError when the address is taken."""
@@ -181,7 +182,7 @@ class WebServer:
             threads=self._limits.threads,
             connection_limit=self._limits.connections,
             cleanup_interval=LOOK_EVERY,
-            channel_timeout=IDLE_FOR,
+            channel_timeout=max(1, int(self._limits.idle_within)),
             max_request_header_size=HEAD_LIMIT,
             max_request_body_size=self._limits.body,
             outbuf_high_watermark=SEND_AHEAD,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+WORD = 128  # characters of a name in a message
+
 
 class Identity(msgspec.Struct, frozen=True):
     """What the journal remembers of itself and of the master it last synchronised with."""
@@ -29,6 +31,29 @@ class Record(msgspec.Struct, frozen=True):
     seq: int = 0
     value: bytes = b""
     notes: tuple[str, ...] = ()
+
+    def told(self, sizes: dict[int, int]) -> dict[str, object]:
+        """The fields of ``exited``, each cut to what the protocol carries; ``sizes`` of the streams."""
+        results = {"value": msgspec.Raw(self.value)} if self.value else {}
+        return {
+            "status": self.status,
+            "at": self.at,
+            "sizes": sizes,
+            "digests": self.digests,
+            "reason": _cut(self.reason, WORD),
+            "sentence": self.sentence[:1000],
+            "code": self.code,
+            "signal": _cut(self.signal, WORD),
+            "command": _cut(self.command, WORD),
+            "started_at": self.started_at,
+            "seq": self.seq,
+            **results,
+            "notes": [note[:500] for note in self.notes[:20]],
+        }
+
+
+def _cut(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length]
 
 
 class LocalRun(msgspec.Struct):

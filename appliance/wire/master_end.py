@@ -29,7 +29,9 @@ from appliance.wire import (
 )
 from appliance.wire import messages as m
 
-ERRORS_A_MINUTE = 10
+ERRORS_A_MINUTE = 10  # frames that cannot be read or come out of order (F36)
+REFUSALS_A_MINUTE = 1_000  # words about runs of others, streams beyond their limit (F14)
+INVENTORY_SIZES = 4 * INVENTORY_LIMIT  # sizes of streams in a whole inventory: they are what it takes in memory (I7)
 MESSAGES_A_SECOND = 2_000
 
 
@@ -72,9 +74,11 @@ class MasterEnd:
         self._monotonic = monotonic
         self._hello: m.Hello | None = None
         self._held: list[m.Held] = []
+        self._sizes_held = 0
         self._out: list[str] = []
         self._next_id = 1
         self._errors: deque[float] = deque()
+        self._refusals: deque[float] = deque()
         self._second, self._in_second = -1, 0
 
     def receive(self, frame: str | bytes) -> Event | None:
@@ -90,8 +94,12 @@ class MasterEnd:
             self._count()
             return self._message(m.from_worker(frame))
         except ProtocolError as error:
-            self._broken(error)
+            self._answer(error, self._errors, ERRORS_A_MINUTE)
             return None
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a word that is well formed and may not be said; too many of them end the conversation (I7)."""
+        self._answer(error, self._refusals, REFUSALS_A_MINUTE)
 
     def welcome(self, greeting: Greeting, merged: Merged, at: datetime) -> None:
         """Answer the hello; from here on work may be assigned."""
@@ -170,7 +178,9 @@ class MasterEnd:
     def _greet(self, hello: m.Hello, held: list[m.Held], more: bool) -> Greeting | None:
         self._hello = hello
         self._held += held
-        if len(self._held) > INVENTORY_LIMIT:
+        self._sizes_held += sum(len(one.sizes) for one in held)
+        if len(self._held) > INVENTORY_LIMIT or self._sizes_held > INVENTORY_SIZES:
+            self._held.clear()
             raise ProtocolError("inventory over the limit", "too_big", close=Close.PROTOCOL)
         if more:
             return None
@@ -199,13 +209,15 @@ class MasterEnd:
         if self._in_second > MESSAGES_A_SECOND:
             raise ProtocolError(f"over {MESSAGES_A_SECOND} messages a second", "rate", close=Close.RATE)
 
-    def _broken(self, error: ProtocolError) -> None:
+    def _answer(self, error: ProtocolError, before: deque[float], most: int) -> None:
+        if self.stage is Stage.CLOSED:
+            return
         now = self._monotonic()
-        self._errors.append(now)
-        while self._errors[0] < now - 60:
-            self._errors.popleft()
+        before.append(now)
+        while before[0] < now - 60:
+            before.popleft()
         self.say(m.ErrorReply, re=error.re, code=error.code, text=str(error)[:500])
         if error.close is not None:
             self.close(error.close, str(error)[:100])
-        elif len(self._errors) >= ERRORS_A_MINUTE:
-            self.close(Close.PROTOCOL, f"{ERRORS_A_MINUTE} errors within a minute")
+        elif len(before) >= most:
+            self.close(Close.PROTOCOL, f"{most} errors within a minute")

@@ -248,7 +248,7 @@ class WorkerEnd:
         if run.record is None:
             return None
         run.told_exit = True
-        return self._exit_text(run, run.record)
+        return self._text(m.Exited, run=run.run, **run.record.told(run.sizes))
 
     @staticmethod
     def _flying(run: LocalRun) -> int:
@@ -256,26 +256,6 @@ class WorkerEnd:
         if run.told_exit:
             return 0
         return sum(sent - run.acked.get(stream, 0) for stream, sent in run.sent.items())
-
-    def _exit_text(self, run: LocalRun, record: Record) -> str:
-        results = {"value": msgspec.Raw(record.value)} if record.value else {}
-        return self._text(
-            m.Exited,
-            run=run.run,
-            status=record.status,
-            at=record.at,
-            sizes=run.sizes,
-            digests=record.digests,
-            reason=record.reason,
-            sentence=record.sentence[:1000],
-            code=record.code,
-            signal=record.signal,
-            command=record.command,
-            started_at=record.started_at,
-            seq=record.seq,
-            **results,
-            notes=[note[:500] for note in record.notes[:20]],
-        )
 
     # ---- what the master says
 
@@ -327,8 +307,8 @@ class WorkerEnd:
             case m.Abort(run=run_id, grace=grace):
                 if (run := self.runs.get(run_id)) and run.record is None:
                     return [Abort(run=run_id, grace=grace)]
-            case m.Withdraw(run=run_id):
-                known = run_id in self.runs or run_id in self.kept or run_id in self._storing
+            case m.Withdraw(run=run_id) if run_id not in self._storing:  # else ``accepted`` or ``declined`` follows
+                known = run_id in self.runs or run_id in self.kept
                 self._tell(m.Accepted if known else m.Unknown, re=message.id, run=run_id)
             case m.Drain(on=on):
                 return [Draining(on=on)]

@@ -96,7 +96,10 @@ def _modified(directory: RunDirectory) -> str:
 
 def _whole_notes(directory: RunDirectory) -> list[dict[str, Any]]:
     """The notes; a torn last line is cut from the file."""
-    raw = directory.read(rundir.NOTES) or b""
+    try:
+        raw = directory.read(rundir.NOTES) or b""
+    except Damaged:
+        return []
     notes: list[dict[str, Any]] = []
     good = 0
     for line in raw.splitlines(keepends=True):
@@ -150,7 +153,7 @@ def _keep_results(directory: RunDirectory) -> int:
         found = directory.live_results()
         if found is None or type(strict_json(found[1], RESULTS_LIMIT)) is not dict:
             return 0
-    except (Invalid, ValueError):
+    except (Damaged, Invalid, ValueError):
         return 0
     seq, value = found
     directory.replace(rundir.LIVE, b"%d\n%b" % (seq, value))
@@ -162,8 +165,8 @@ def _keep_results(directory: RunDirectory) -> int:
 def _digest(directory: RunDirectory, name: str) -> tuple[int, str]:
     """(size, SHA-256) of a file, which is then durable; of nothing when it is not there."""
     try:
-        descriptor = os.open(directory.file(name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = directory.open_regular(name)
+    except (Damaged, FileNotFoundError):
         return 0, rundir.sha256(b"")
     digest = hashlib.sha256()
     size = 0

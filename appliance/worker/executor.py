@@ -107,6 +107,7 @@ class Executor:
         self._results = SavedResults(directory)
         self.poke = Poke(self.request["run"])
         self._is_abort_spent = False
+        self._is_recorded = False
         self._notes: Notes | None = None
         self._output: Output | None = None
 
@@ -342,7 +343,7 @@ class Executor:
 
     def record(self) -> None:
         """Write the exit record; from here on it is the truth (F42). A full disk gets a minute to give way."""
-        if self._directory.has(rundir.EXIT):
+        if self._is_recorded:
             return
         self._remove_secrets()
         verdict = self.verdict
@@ -366,8 +367,11 @@ class Executor:
         }
         for _ in range(_EXIT_TRIES):
             try:
-                self._directory.write_exit(record)
+                self._directory.write_exit(record)  # in the place of one that the job may have put there
+                self._is_recorded = True
                 return
+            except FileNotFoundError:
+                return  # the job has removed the directory of its run
             except OSError as error:
                 record.update(status="errored", reason="disk_full", sentence=f"the exit record failed: {error}")
                 time.sleep(1.0)

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeVar
+
+import msgspec
+
 from appliance.wire import RESULTS_INLINE
 from appliance.wire.local_runs import LocalRun, Record
 from appliance.worker import rundir
-from appliance.worker.rundir import RunDirectory
+from appliance.worker.rundir import Damaged, RunDirectory
+
+_File = TypeVar("_File", bound=msgspec.Struct)
+
+
+class _Request(msgspec.Struct):
+    cap: str
+    digest: str
+    secrets: list[str]
+
+
+class _Started(msgspec.Struct):
+    at: float
+
+
+class _Exit(msgspec.Struct):
+    status: Literal["succeeded", "failed", "errored", "aborted"]
+    at: float
+    sizes: dict[int, int]
+    sha256: dict[int, str]
+    seq: int
+    reason: str | None = None
+    sentence: str = ""
+    notes: list[str] = []
+    started_at: float | None = None
+    code: int | None = None
+    signal: str | None = None
+    command: str | None = None
 
 
 def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> LocalRun | None:
     """The run as it is on disk now; None when there is none. ``has_secrets``: they are still here. Raises Damaged."""
-    request = directory.read_object(rundir.REQUEST)
+    request = _read(directory, rundir.REQUEST, _Request)
     if request is None:
         return None
     record = read_record(directory)
-    started = None if record else directory.read_object(rundir.STARTED)
+    started = None if record else _read(directory, rundir.STARTED, _Started)
     is_waiting = record is None and started is None
     return LocalRun(
         run=run_id,
-        cap=request["cap"],
-        digest=request["digest"],
+        cap=request.cap,
+        digest=request.digest,
         sizes=read_sizes(directory),
-        started_at=record.started_at if record else started["at"] if started else None,
+        started_at=record.started_at if record else started.at if started else None,
         record=record,
-        needs_secrets=is_waiting and bool(request["secrets"]) and not has_secrets,
+        needs_secrets=is_waiting and bool(request.secrets) and not has_secrets,
         committed=directory.has(rundir.ACKED),
         results=None if record else inline_results(directory),
     )
@@ -31,9 +62,9 @@ def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> Loca
 
 def read_sizes(directory: RunDirectory) -> dict[int, int]:
     """Bytes of each stream that may be told now: none before the start, final after the end. Raises Damaged."""
-    exit_record = directory.read_object(rundir.EXIT)
-    if exit_record is not None:
-        return {int(stream): size for stream, size in exit_record["sizes"].items()}
+    found = _read_exit(directory)
+    if found is not None:
+        return dict(found.sizes)
     if not directory.has(rundir.STARTED):
         return {}
     return {stream: size for stream, size in directory.sizes().items() if stream != 1}
@@ -41,23 +72,23 @@ def read_sizes(directory: RunDirectory) -> dict[int, int]:
 
 def read_record(directory: RunDirectory) -> Record | None:
     """The exit record; None while the run has none. Raises Damaged."""
-    found = directory.read_object(rundir.EXIT)
+    found = _read_exit(directory)
     if found is None:
         return None
-    results = inline_results(directory) if found["seq"] else None
+    results = inline_results(directory) if found.seq else None
     return Record(
-        status=found["status"],
-        at=found["at"],
-        digests={int(stream): digest for stream, digest in found["sha256"].items()},
-        reason=found["reason"],
-        sentence=found["sentence"],
-        code=found.get("code"),
-        signal=found.get("signal"),
-        command=found.get("command"),
-        started_at=found["started_at"],
-        seq=found["seq"],
+        status=found.status,
+        at=found.at,
+        digests=dict(found.sha256),
+        reason=found.reason,
+        sentence=found.sentence,
+        code=found.code,
+        signal=found.signal,
+        command=found.command,
+        started_at=found.started_at,
+        seq=found.seq,
         value=results[1] if results else b"",
-        notes=tuple(found["notes"]),
+        notes=tuple(found.notes),
     )
 
 
@@ -65,3 +96,18 @@ def inline_results(directory: RunDirectory) -> tuple[int, bytes] | None:
     """(seq, JSON object) of the last results, if they fit into a message."""
     found = directory.live_results()
     return found if found is not None and len(found[1]) <= RESULTS_INLINE else None
+
+
+def _read_exit(directory: RunDirectory) -> _Exit | None:
+    return _read(directory, rundir.EXIT, _Exit)
+
+
+def _read(directory: RunDirectory, name: str, kind: type[_File]) -> _File | None:
+    """One of our files, checked: its job could write to it (J07). Raises Damaged."""
+    found = directory.read_object(name)
+    if found is None:
+        return None
+    try:
+        return msgspec.convert(found, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise Damaged(f"{directory.file(name)} is damaged: {error}") from None

@@ -188,7 +188,7 @@ class Journal:
         """One run as it is on disk now, or None; also None, and logged, when it cannot be read."""
         try:
             return held.read_run(self.run_directory(run_id), run_id, has_secrets=self._secrets_path(run_id).exists())
-        except Damaged as error:
+        except (Damaged, OSError) as error:
             _log.error("run %s cannot be read: %s", run_id, error)
             return None
 
@@ -202,8 +202,8 @@ class Journal:
         if name is None:
             return b""
         try:
-            descriptor = os.open(self.run_directory(run_id).file(name), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = self.run_directory(run_id).open_regular(name)
+        except (Damaged, FileNotFoundError):
             return b""
         try:
             return os.pread(descriptor, limit, offset)

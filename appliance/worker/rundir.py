@@ -25,6 +25,8 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
+import time
 from typing import Any
 
 from appliance.worker.disk import Disk
@@ -39,6 +41,7 @@ RESULTS_FILE, ARTIFACTS, TEMPORARY = "job/results.json", "job/artifacts", "job/t
 
 STREAM_FILES = {0: LOG, 1: RESULTS, 2: NOTES}
 EXIT_LIMIT = 4096  # bytes of an exit record
+READ_LIMIT = 64 << 20  # bytes of a file that is read whole; results and notes are far smaller
 
 
 class Damaged(Exception):
@@ -61,12 +64,33 @@ class RunDirectory:
         return os.path.lexists(self.file(name))
 
     def read(self, name: str) -> bytes | None:
-        """The whole of a small file of ours; None when it does not exist."""
+        """The whole of a small file of ours; None when it does not exist. Raises Damaged when it is none of ours."""
         try:
-            with open(self.file(name), "rb") as file:
-                return file.read()
+            descriptor = self.open_regular(name)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(READ_LIMIT + 1)
+        if len(content) > READ_LIMIT:
+            raise Damaged(f"{self.file(name)} is too large")
+        return content
+
+    def open_regular(self, name: str) -> int:
+        """A descriptor to read the file. A job may have put a link, a FIFO or a directory there: raises Damaged.
+
+        Never waits and never follows. Raises FileNotFoundError.
+        """
+        path = self.file(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise Damaged(f"{path} is no regular file") from None
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Damaged(f"{path} is no regular file")
+        return descriptor
 
     def read_object(self, name: str) -> dict[str, Any] | None:
         """The JSON object in one of our files; None when it does not exist. Raises Damaged."""
@@ -75,7 +99,7 @@ class RunDirectory:
             return None
         try:
             value = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if type(value) is not dict:
             raise Damaged(f"{self.file(name)} is damaged")
@@ -98,6 +122,10 @@ class RunDirectory:
     def replace_object(self, name: str, value: dict[str, Any], *, is_durable: bool = True) -> None:
         """As ``replace``, with the JSON of ``value``."""
         self.replace(name, json.dumps(value, separators=(",", ":")).encode(), is_durable=is_durable)
+
+    def set_aside(self, name: str) -> None:
+        """Move what cannot be ours out of the way, for people to look at. Raises OSError."""
+        self.disk.rename(self.file(name), self.file(f"{name}.damaged.{time.monotonic_ns()}"))
 
     # ---- the lock: liveness without pids
 
@@ -132,7 +160,9 @@ class RunDirectory:
     def executor(self) -> tuple[int, int] | None:
         """(pid, start time in ticks) that the last executor wrote; it is alive only while the lock is held."""
         words = (self.read(LOCK) or b"").split()
-        return (int(words[0]), int(words[1])) if len(words) == 2 else None
+        if len(words) != 2 or not all(word.isdigit() and len(word) <= 20 for word in words):
+            return None
+        return int(words[0]), int(words[1])
 
     # ---- streams
 
@@ -141,15 +171,17 @@ class RunDirectory:
         found = {}
         for stream, name in STREAM_FILES.items():
             try:
-                found[stream] = os.stat(self.file(name)).st_size
+                seen = os.lstat(self.file(name))
             except FileNotFoundError:
                 continue
+            if stat.S_ISREG(seen.st_mode):
+                found[stream] = seen.st_size
         return found
 
     def live_results(self) -> tuple[int, bytes] | None:
         """(sequence number, JSON object) of the last good results; None while there are none."""
         seq, newline, value = (self.read(LIVE) or b"").partition(b"\n")
-        return (int(seq), value) if newline else None
+        return (int(seq), value) if newline and seq.isdigit() and len(seq) <= 12 else None
 
     # ---- the exit record
 
@@ -171,6 +203,8 @@ class RunDirectory:
             self.disk.sync(descriptor)
         finally:
             os.close(descriptor)
+        if os.path.isdir(self.file(EXIT)) and not os.path.islink(self.file(EXIT)):
+            self.set_aside(EXIT)  # a file cannot take the place of a directory
         self.disk.rename(self.file(EXIT_SPACE), self.file(EXIT))
         self.disk.sync_directory(self.path)
 

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -235,8 +236,26 @@ class Supervisor:
                 self._tell_end(run_id, live)
             else:
                 self._tell_progress(run_id, live)
+        except Damaged as error:
+            if not live.directory.is_locked():
+                self._repair(run_id, live, error)  # else its executor writes the true record when it ends
         except Exception:
             _log.exception("run %s cannot be looked at", run_id)
+
+    def _repair(self, run_id: str, live: _Live, error: Damaged) -> None:
+        """The job, or a bad disk, has spoilt our files of a run that is over: it ends all the same (J07, I1)."""
+        _log.error("run %s: %s; it is ended", run_id, error)
+        for name in (rundir.EXIT, rundir.STARTED):
+            try:
+                live.directory.read_object(name)
+            except Damaged:
+                live.directory.set_aside(name)
+            else:
+                if name == rundir.EXIT and live.directory.has(name):
+                    live.directory.set_aside(name)  # JSON, but no exit record
+        self._unwatch(live)
+        live.is_settling = True
+        self._spawn(self._settle(run_id, live))
 
     def _tell_progress(self, run_id: str, live: _Live) -> None:
         if not live.is_started:
@@ -244,7 +263,8 @@ class Supervisor:
             if started is None:
                 return
             live.is_started = True
-            self._watcher.started(run_id, started["at"])
+            at = started.get("at")
+            self._watcher.started(run_id, float(at) if isinstance(at, int | float) else time.time())
         sizes = {stream: size for stream, size in live.directory.sizes().items() if stream != 1}
         if sizes != live.sizes:
             live.sizes = sizes
@@ -260,10 +280,10 @@ class Supervisor:
                 self._watcher.results(run_id, *results)
 
     def _tell_end(self, run_id: str, live: _Live) -> None:
-        self._unwatch(live)
         record = self._journal.record(run_id)
         sizes = self._journal.sizes(run_id)
         assert record is not None
+        self._unwatch(live)
         del self._live[run_id]
         if record.started_at is not None and not live.is_started:
             self._watcher.started(run_id, record.started_at)
@@ -290,7 +310,8 @@ class Supervisor:
             return
         if live.directory.is_locked():
             self._adopt(run_id, live)
-        elif live.directory.has(rundir.STARTED):
+        elif live.is_started or live.directory.has(rundir.STARTED):  # it has begun, whatever its job left of it (I2)
+            os.makedirs(live.directory.path, mode=0o700, exist_ok=True)
             live.is_settling = True
             self._spawn(self._settle(run_id, live))
         elif live.launches >= _LAUNCHES:

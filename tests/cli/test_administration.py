@@ -95,8 +95,8 @@ def test_req_S_85_joining_writes_settings_and_a_token_that_only_its_owner_reads(
         "--environment",
         "k=true",
     )
-    assert code == 1
-    assert told.splitlines()[-1].startswith("orchestra: the server does not take this worker:")
+    assert code == 5
+    assert "nothing listens at" in told and "everything is stored" in told.splitlines()[-1]
     settings = load_worker(directory / "worker.toml")
     assert (settings.worker.slots, settings.worker.name) == (4, "build-1")
     assert settings.worker.properties == {"k": True}
@@ -159,7 +159,15 @@ def test_a_token_is_printed_alone_on_stdout(ask: Run, service: Service) -> None:
     ran = ask("token", "create", "laptop")
     assert ran.out == b"orc_u_9\n"
     assert "not shown again" in ran.err
-    assert service.asked[0].document == {"label": "laptop"}
+    assert service.asked[0].document.keys() == {"label", "expires_at"}
+    assert ask("token", "create", "laptop", "--expires", "never").code == 0
+    assert service.asked[1].document == {"label": "laptop"}
+
+
+@pytest.mark.parametrize("url", ["http://ci.example.org", "http://10.0.0.1:8080"])
+def test_req_S_85_a_password_is_not_sent_in_the_clear_to_another_machine(orchestra: Run, url: str) -> None:
+    ran = orchestra("--url", url, "token", "create", "--user", "ana", "--password-stdin")
+    assert (ran.code, "the password could be overheard" in ran.err) == (1, True)
 
 
 def test_tokens_are_listed_and_revoked(ask: Run, service: Service) -> None:

@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from appliance import __version__
 from appliance.cli import root
 from tests.cli.conftest import Run
 from tests.client.conftest import Reply, Service, problem
@@ -135,6 +136,11 @@ def test_wrong_settings_are_exit_code_78(orchestra: Run, tmp_path: Path) -> None
         ("trigger", "p/j", "--follow", "--json"),
         ("init", "--password-stdin"),
         ("demo", "--port", "0"),
+        ("int",),
+        ("run", "list", "--status", "fail"),
+        ("init", "--listen", "8080"),
+        ("init", "--base-url", "ci.example.org"),
+        ("token", "create", "--password-stdin"),
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_help_and_exit_code_2(
@@ -143,6 +149,23 @@ def test_wrong_usage_is_one_line_that_names_the_help_and_exit_code_2(
     ran = orchestra(*arguments)
     assert ran.code == 2
     assert ran.err.startswith("orchestra: ") and ran.err.endswith("--help\n") and ran.err.count("\n") == 1
+
+
+def test_a_wrong_name_is_answered_with_the_one_that_was_meant(orchestra: Run) -> None:
+    assert orchestra("int").err == "orchestra: No such command 'int'. Did you mean 'init'? See orchestra --help\n"
+    assert "Did you mean 'list'? See orchestra run --help" in orchestra("run", "lst").err
+    assert "Did you mean '--follow'? See orchestra trigger --help" in orchestra("trigger", "p/j", "--folow").err
+
+
+@pytest.mark.parametrize("path", [(), ("run",), ("worker",)])
+def test_a_group_alone_shows_its_help(orchestra: Run, path: tuple[str, ...]) -> None:
+    ran = orchestra(*path)
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.err.startswith("Usage: orchestra") and "\nCommands:\n" in ran.err
+
+
+def test_the_version_is_printed(orchestra: Run) -> None:
+    assert orchestra("--version").out.decode() == f"orchestra {__version__}\n"
 
 
 def test_req_S_16_an_error_cannot_bring_control_characters(ask: Run, service: Service) -> None:

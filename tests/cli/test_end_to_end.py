@@ -3,95 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import signal
-import socket
+import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import pytest
 
+import appliance
 from appliance.client import Client
+from tests.journeys.site import COMMAND, ENVIRONMENT, PASSWORD, Site, opened
 
-PASSWORD = "correct horse battery staple"
-COMMAND = [sys.executable, "-m", "appliance"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRA_")}
-
-
-class Site(NamedTuple):
-    """A server with one worker, and how to speak with it."""
-
-    directory: Path
-    url: str
-    environment: dict[str, str]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """A command line of a user."""
-        return subprocess.run(
-            [*COMMAND, *arguments], env=self.environment, capture_output=True, check=False, timeout=60
-        )
-
-    def out(self, *arguments: str) -> bytes:
-        """What a command that must succeed prints."""
-        ran = self.run(*arguments)
-        assert ran.returncode == 0, ran.stderr.decode()
-        return ran.stdout
-
-
-@contextmanager
-def running(arguments: list[str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that stays, told to stop at the end."""
-    process = subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=log)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-
-
-@contextmanager
-def serving(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that is ready."""
-    with (directory / "stderr").open("ab") as log, running(["serve", "--data", str(directory)], log) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith(b"listening on http://"), (directory / "stderr").read_text()
-        yield process
+JOB_ORCHESTRA = Path(appliance.__file__).with_name("examples") / "job-orchestra.py"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("site")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    init = [*COMMAND, "init", str(directory / "server"), "--listen", url.removeprefix("http://")]
-    subprocess.run([*init, "--admin", "root", "--password-stdin"], env=ENVIRONMENT, input=PASSWORD.encode(), check=True)
-    with ExitStack() as parts:
-        parts.enter_context(serving(directory / "server"))
-        with Client(url) as client:
-            token = client.login("root", PASSWORD)["token"]
-        made = Site(directory, url, {**ENVIRONMENT, "ORCHESTRA_URL": url, "ORCHESTRA_TOKEN": token})
-        join = made.out("worker", "token", "here").decode().split()
-        assert join[0] == "orchestra"
-        joined = made.out(*join[1:], "--slots", "4", "--data", str(directory / "worker"))
-        assert b"orchestra worker run --config" in joined
-        log = parts.enter_context((directory / "worker.log").open("wb"))
-        config = str(directory / "worker" / "worker.toml")
-        parts.enter_context(running(["worker", "run", "--config", config], log))
-        yield made
+    with opened(tmp_path_factory.mktemp("site")) as site:
+        shutil.copy(JOB_ORCHESTRA, site.directory / "server" / "projects")
+        site.server.terminate()
+        site.server.start()
+        site.add_worker()
+        yield site
 
 
 @pytest.mark.parametrize(
@@ -198,44 +135,74 @@ def test_ctrl_c_stops_following_and_leaves_the_run_alone(site: Site) -> None:
     site.out("run", "abort", name)
 
 
-def test_fault_F02_a_log_is_followed_across_a_killed_server(site: Site, tmp_path: Path) -> None:
-    """Its own server, on the same worker's machine; the follower reconnects and misses and doubles nothing."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    init = [*COMMAND, "init", str(tmp_path / "server"), "--listen", url.removeprefix("http://")]
-    subprocess.run([*init, "--admin", "root", "--password-stdin"], env=ENVIRONMENT, input=PASSWORD.encode(), check=True)
-    with ExitStack() as parts:
-        server = parts.enter_context(serving(tmp_path / "server"))
-        with Client(url) as client:
-            token = client.login("root", PASSWORD)["token"]
-        here = Site(tmp_path, url, {**ENVIRONMENT, "ORCHESTRA_URL": url, "ORCHESTRA_TOKEN": token})
-        join = here.out("worker", "token", "here").decode().split()
-        here.out(*join[1:], "--data", str(tmp_path / "worker"))
-        log = parts.enter_context((tmp_path / "worker.log").open("wb"))
-        parts.enter_context(running(["worker", "run", "--config", str(tmp_path / "worker" / "worker.toml")], log))
-        follow = [*COMMAND, "trigger", "example/slow-output", "-p", "lines=8", "--follow"]
-        with subprocess.Popen(follow, env=here.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout is not None and process.stderr is not None
-            first = process.stdout.readline() + process.stdout.readline()
-            server.kill()
-            server.wait()
-            parts.enter_context(serving(tmp_path / "server"))
-            watchdog = threading.Timer(90, process.kill)
-            watchdog.start()
-            rest = process.stdout.read()
-            told = process.stderr.read().decode()
-            watchdog.cancel()
-        assert first + rest == b"".join(b"line %d of 8\n" % n for n in range(1, 9))
-        assert told.splitlines()[-1].endswith("succeeded")
-        assert process.returncode == 0
+def test_req_S_85_a_token_that_the_server_refuses_or_knows_by_another_name_is_not_stored(
+    site: Site, tmp_path: Path
+) -> None:
+    made = json.loads(site.out("worker", "token", "build-1", "--json"))
+    join = ["worker", "join", site.url]
+    wrong = site.run(*join, "orc_w_" + "0" * 70, "--data", str(tmp_path / "w"))
+    assert (wrong.returncode, b"does not accept this worker's token" in wrong.stderr) == (4, True)
+    other = site.run(*join, made["token"], "--name", "build-2", "--data", str(tmp_path / "w"))
+    assert (other.returncode, b"belongs to the worker 'build-1'" in other.stderr) == (1, True)
+    assert not (tmp_path / "w").exists()
 
 
-def test_a_server_ends_at_sigterm_with_code_0(tmp_path: Path) -> None:
-    subprocess.run([*COMMAND, "init", str(tmp_path / "s"), "--listen", "127.0.0.1:0"], env=ENVIRONMENT, check=True)
-    with serving(tmp_path / "s") as server:
-        server.terminate()
-        assert server.wait(5) == 0
+def test_req_S_08_a_password_gives_the_command_line_its_first_token(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "config" / "token"
+    environment = {**ENVIRONMENT, "ORCHESTRA_URL": site.url, "ORCHESTRA_TOKEN_FILE": str(file)}
+
+    def orchestra(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments], env=environment, input=password, capture_output=True, check=False, text=True
+        )
+
+    nothing = orchestra("run", "list")
+    assert (nothing.returncode, "orchestra token create --user NAME" in nothing.stderr) == (4, True)
+    create = ("token", "create", "laptop", "--user", "root", "--password-stdin")
+    wrong = orchestra(*create, password="incorrect horse battery staple")
+    assert (wrong.returncode, file.exists(), wrong.stderr.count("\n")) == (4, False, 1)
+    made = orchestra(*create, password=PASSWORD)
+    assert (made.returncode, made.stdout) == (0, "")
+    assert str(file) in made.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    mine = json.loads(orchestra("token", "list", "--json").stdout)["items"]
+    assert mine[0]["label"] == "laptop" and mine[0]["expires_at"] is not None
+    assert [one["label"] for one in mine].count("login") == 1, "what the login itself gave is given back"
+    assert "in place of the one" in orchestra(*create, password=PASSWORD).stderr
+    printed = json.loads(orchestra(*create, "--expires", "never", "--json", password=PASSWORD).stdout)
+    assert (printed["expires_at"], printed["token"] in file.read_text()) == (None, False)
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do_and_exit_code_78(site: Site, tmp_path: Path) -> None:
+    address = site.url.removeprefix("http://")
+    subprocess.run([*COMMAND, "init", str(tmp_path / "s"), "--listen", address], env=ENVIRONMENT, check=True)
+    ran = subprocess.run([*COMMAND, "serve", "--data", str(tmp_path / "s")], env=ENVIRONMENT, capture_output=True)
+    assert ran.returncode == 78
+    (told,) = ran.stderr.decode().splitlines()
+    assert told.startswith(f"orchestra: {tmp_path}/s/orchestra.toml: server.listen: cannot listen on {address}: ")
+    assert "choose another port here" in told
+    demo = subprocess.run(
+        [*COMMAND, "demo", "--port", address.rpartition(":")[2]], env=ENVIRONMENT, capture_output=True
+    )
+    assert (demo.returncode, b"choose another" in demo.stderr) == (1, True)
+
+
+def test_fault_F01_a_log_is_followed_across_a_killed_server(site: Site) -> None:
+    """The follower reconnects, and misses and doubles nothing."""
+    follow = [*COMMAND, "trigger", "example/slow-output", "-p", "lines=8", "--follow"]
+    with subprocess.Popen(follow, env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first = process.stdout.readline() + process.stdout.readline()
+        site.server.kill()
+        site.server.start()
+        watchdog = threading.Timer(90, process.kill)
+        watchdog.start()
+        rest = process.stdout.read()
+        told = process.stderr.read().decode()
+        watchdog.cancel()
+    assert first + rest == b"".join(b"line %d of 8\n" % n for n in range(1, 9))
+    assert told.splitlines()[-1].endswith("succeeded")
+    assert process.returncode == 0
 
 
 def left_over(directory: str) -> list[str]:
@@ -265,6 +232,7 @@ def test_the_demo_runs_the_real_job_tells_where_to_log_in_and_leaves_nothing(tmp
         assert b"tests: 4 passed, 0 failed, 0 skipped" in shown
         link = re.search(rb"(http://127\.0\.0\.1:[0-9]+)(/setup\?token=orc_s_[0-9a-f]+)", shown)
         assert link is not None
+        assert b"\\n" not in shown
         with Client(link[1].decode()) as client:
             assert client.health()
         process.send_signal(signal.SIGINT)

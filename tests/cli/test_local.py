@@ -52,6 +52,15 @@ def test_init_prints_key_link_and_what_to_do_next(orchestra: Run, tmp_path: Path
     assert f"orchestra serve --config {tmp_path}/site/orchestra.toml" in told
 
 
+def test_req_S_85_init_says_when_passwords_could_be_overheard(orchestra: Run, tmp_path: Path) -> None:
+    far = orchestra("init", tmp_path / "far", "--listen", "0.0.0.0:8080", "--base-url", "http://server.lan:8080")
+    assert "insecure_http = true" in far.err and far.code == 0
+    everywhere = orchestra("init", tmp_path / "everywhere", "--listen", "0.0.0.0:8080")
+    assert "insecure_http = true" in everywhere.err and b"http://127.0.0.1:8080/setup" in everywhere.out
+    assert orchestra("init", tmp_path / "tls", "--base-url", "https://ci.example.org").err == ""
+    assert orchestra("init", tmp_path / "near").err == ""
+
+
 @pytest.mark.parametrize("name", ["orchestra.toml", "master.key", "orchestra.db"])
 def test_init_refuses_a_directory_that_holds_a_part_of_a_server(orchestra: Run, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")

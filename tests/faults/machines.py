@@ -12,6 +12,7 @@ from appliance.db.logs import Gap
 from appliance.master.conversation import Conversation
 from appliance.model.caps import request_digest
 from appliance.model.entities import StreamRecord, Worker
+from appliance.wire import ProtocolError
 from appliance.wire import messages as m
 from appliance.wire.local_runs import (
     Abort,
@@ -152,6 +153,10 @@ class Voice:
                 self.unsent.append(str(fields["run"]))
             return
         self.end.say(kind, **fields)
+        self._send()
+
+    def refuse(self, error: ProtocolError) -> None:
+        self.end.refuse(error)
         self._send()
 
     def close(self, code: int, text: str) -> None:

@@ -14,7 +14,7 @@ LONGEST_FILE = 400  # lines
 BANNED = {"manager", "provider", "helper", "util", "utils", "common", "misc", "data", "info", "handle", "process"}
 GIVEN_NAMES = {
     "Data",  # a data frame is what the worker protocol calls it (reliability.md 5)
-    "handle_accept",  # waitress calls it
+    *("handle_accept", "handle_read", "handle_close"),  # waitress calls them
 }
 PRODUCT = ("appliance", "migrations", "systemd")
 SECRET = re.compile(r"(^|_)(secret|token|mac|sig|signature|digest|csrf|cap)$", re.IGNORECASE)

@@ -97,7 +97,8 @@ class Program:
 class Site:
     """A data directory with a server and one worker called ``here``; more workers on demand."""
 
-    def __init__(self, directory: Path, projects: dict[str, Any], *, has_own_clock: bool = False) -> None:
+    def __init__(self, directory: Path, projects: dict[str, Any] | None = None, *, has_own_clock: bool = False) -> None:
+        """``projects``: more of them, beside the examples."""
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -108,7 +109,8 @@ class Site:
         subprocess.run(
             [*init, "--password-stdin"], env=ENVIRONMENT, input=PASSWORD.encode(), check=True, stdout=subprocess.DEVNULL
         )
-        (home / "projects" / "journeys.yaml").write_text(json.dumps(projects))
+        if projects is not None:
+            (home / "projects" / "journeys.yaml").write_text(json.dumps(projects))
         if has_own_clock:
             (home / "deployment.py").write_text(DEPLOYMENT)
             settings = (home / "orchestra.toml").read_text()
@@ -132,26 +134,33 @@ class Site:
         """Make a worker with a process, and start it."""
         home = self.directory / name
         join = self.client.create_worker(name, properties)["join"].split()[1:]
-        environment = ["--environment", f"python3_executable={sys.executable}"]
-        self.orchestra(*join, "--slots", str(slots), "--data", str(home), *environment)
+        self.out(*join, "--slots", str(slots), "--data", str(home))
         config = str(home / "worker.toml")
         self.workers[name] = Program(["worker", "run", "--config", config], self.directory / f"{name}.log")
         self.workers[name].start()
         return self.workers[name]
 
-    def orchestra(self, *arguments: str, stdout: int | Any = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
-        """A command line of the administrator that must succeed."""
-        environment = {**ENVIRONMENT, "ORCHESTRA_URL": self.url, "ORCHESTRA_TOKEN": self.token}
-        ran = subprocess.run(
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the administrator's shell."""
+        return {**ENVIRONMENT, "ORCHESTRA_URL": self.url, "ORCHESTRA_TOKEN": self.token}
+
+    def run(self, *arguments: str, stdout: Any = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+        """A command line of the administrator."""
+        return subprocess.run(
             [*COMMAND, *arguments],
-            env=environment,
+            env=self.environment,
             stdout=stdout,
             stderr=subprocess.PIPE,
             timeout=LONG_ENOUGH,
             check=False,
         )
+
+    def out(self, *arguments: str, stdout: Any = subprocess.PIPE) -> bytes:
+        """What a command that must succeed prints, unless it goes elsewhere."""
+        ran = self.run(*arguments, stdout=stdout)
         assert ran.returncode == 0, ran.stderr.decode()
-        return ran
+        return ran.stdout or b""
 
     def heal(self) -> None:
         """Start what a test left dead."""
@@ -235,7 +244,7 @@ def _words(pid: int) -> str:
 
 
 @contextmanager
-def opened(directory: Path, projects: dict[str, Any], *, has_own_clock: bool = False) -> Iterator[Site]:
+def opened(directory: Path, projects: dict[str, Any] | None = None, *, has_own_clock: bool = False) -> Iterator[Site]:
     """A site for as long as it is needed."""
     site = Site(directory, projects, has_own_clock=has_own_clock)
     try:

@@ -57,7 +57,7 @@ def test_fault_F30_output_arrives_as_it_was_printed(site: Site, tmp_path: Path, 
     assert run["status"] == "succeeded", run["sentence"]
     assert run["log"]["size"] == by_hand.stat().st_size
     with arrived.open("wb") as file:
-        site.orchestra("run", "log", run["id"], stdout=file)
+        site.out("run", "log", run["id"], stdout=file)
     assert filecmp.cmp(by_hand, arrived, shallow=False)
     site.assert_healthy()
 

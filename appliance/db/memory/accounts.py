@@ -89,6 +89,7 @@ class MemoryAccounts(AccountStore):
     def token(self, digest: str) -> Token | None:
         """See the interface."""
         with self._lock:
+            # public: as a database looks it up; who knows a token's hash does not know the token
             return next((one for one in self._tokens.values() if one.hash == digest), None)
 
     def tokens(self, user: str) -> list[Token]:

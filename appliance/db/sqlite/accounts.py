@@ -9,7 +9,8 @@ from typing import Any
 
 import apsw
 
-from appliance.db.repository import KEY_LIFE, PURGED_AT_ONCE, AccountStore
+from appliance.db.repository import PURGED_AT_ONCE, AccountStore
+from appliance.db.sqlite import keys
 from appliance.db.sqlite.readers import Readers
 from appliance.db.sqlite.rows import Rows, T
 from appliance.db.sqlite.writer import Writer
@@ -31,11 +32,6 @@ _OVER_TOKENS, _OVER_SESSIONS = (
     f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at <= ? LIMIT ?)"
     for table in ("token", "session")
 )
-_OVER_KEYS = """
-    DELETE FROM idempotency_key WHERE (owner, key) IN (
-        SELECT owner, key FROM idempotency_key WHERE created_at <= ? ORDER BY created_at LIMIT ?
-    )
-"""
 
 
 class SqliteAccounts(AccountStore):
@@ -149,9 +145,9 @@ class SqliteAccounts(AccountStore):
         """See the interface."""
 
         def verb(connection: apsw.Connection) -> int:
-            count = 0
-            for sql, before in ((_OVER_TOKENS, now), (_OVER_SESSIONS, now), (_OVER_KEYS, now - KEY_LIFE)):
-                connection.execute(sql, (to_millis(before), PURGED_AT_ONCE))
+            count = keys.purge(connection, now)
+            for sql in (_OVER_TOKENS, _OVER_SESSIONS):
+                connection.execute(sql, (to_millis(now), PURGED_AT_ONCE))
                 count += connection.changes()
             return count
 

@@ -17,13 +17,15 @@ import msgspec
 from appliance.db.repository import RunFilter, RunKey
 from appliance.db.sqlite.run_rows import first_place, id_in, place_of
 from appliance.db.sqlite.words import Words
-from appliance.model.run_state import LIVE, Status
+from appliance.model.run_state import LIVE, TERMINAL, Status
 
+BAD_END = "status IN ('aborted', 'cancelled', 'errored', 'failed')"
 _MOST_WALKS = 400  # above that a wider index is walked once instead
+_BAD = TERMINAL - {Status.SUCCEEDED}
 _PARTIAL = {  # an index, and the term that is its own
     "run_by_worker": "worker IS NOT NULL",
     "run_by_status": "status <> 'succeeded'",
-    "run_by_project_status": "status <> 'succeeded'",
+    "run_by_project_status": BAD_END,
 }
 
 
@@ -100,7 +102,7 @@ def choose(meant: Meant) -> Walk:
         return by_status  # few, whoever's they are
     projects = meant.projects
     candidates = []
-    if projects is not None and is_rare:
+    if projects is not None and statuses and _BAD.issuperset(statuses):
         pairs = tuple(itertools.product(projects, statuses))
         candidates.append(Walk("run_by_project_status", ("project", "status"), pairs))
     if meant.pairs is not None:

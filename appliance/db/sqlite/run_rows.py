@@ -6,6 +6,7 @@ UUIDs are 16 bytes, hexadecimal digests bytes; a text that is neither is stored 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -43,9 +44,7 @@ _OTHERS = (
     *("reason", "sentence", "slot", "exit", "log_size", "log_sha256", "log_state", "should_abort", "should_cancel"),
     *("requested_by", "notes", "priority", "version"),
 )
-_PLACED = ("status", "worker_id", "worker")  # indexes hold these: writing them costs more
-_SET = ", ".join((*(f"{name} = ? - (place >> {BITS})" for name in _INSTANTS), *(f"{name} = ?" for name in _OTHERS)))
-UPDATE = f"UPDATE run SET {_SET}, {', '.join(f'{one} = ?' for one in _PLACED)} WHERE id = ? AND version = ?"  # noqa: S608
+_CHANGES = ", ".join((*(f"{name} = ? - (place >> {BITS})" for name in _INSTANTS), *(f"{name} = ?" for name in _OTHERS)))
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 _parameters = msgspec.json.Decoder(dict[str, Any]).decode
@@ -126,8 +125,18 @@ def new_row(connection: apsw.Connection, words: Words, new: NewRun, place: int, 
     )
 
 
-def changed_row(connection: apsw.Connection, words: Words, run: Run, version: int, if_version: int) -> Any:
-    """The bindings of UPDATE."""
+@functools.cache
+def update(*more: str) -> str:
+    """The SQL that changes a run by its place: all that no index holds, and ``more`` columns.
+
+    What an index holds is named only if it changed: else SQLite would write the index all the same.
+    """
+    others = "".join(f", {name} = ?" for name in more)
+    return f"UPDATE run SET {_CHANGES}{others} WHERE place = ?"  # noqa: S608  names of ours
+
+
+def changes(connection: apsw.Connection, words: Words, run: Run, version: int) -> tuple[Any, ...]:
+    """The first bindings of :func:`update`."""
     log = run.log
     return (
         _instant_in(run.assigned_at),
@@ -147,11 +156,18 @@ def changed_row(connection: apsw.Connection, words: Words, run: Run, version: in
         _to_json(run.notes).decode() if run.notes else None,
         run.priority,
         version,
-        run.status,
-        words.number_or_none(connection, run.worker_id),
-        words.number_or_none(connection, run.worker),
-        id_in(run.id),
-        if_version,
+    )
+
+
+def lease_row(connection: apsw.Connection, words: Words, lease: Lease, place: int) -> tuple[Any, ...]:
+    """The values of LEASE_COLUMNS."""
+    return (
+        words.number(connection, lease.worker_id),
+        words.number(connection, lease.journal_id),
+        lease.epoch,
+        lease.slot,
+        hex_in(lease.cap),
+        to_millis(lease.granted_at) - (place >> BITS),
     )
 
 

@@ -12,29 +12,28 @@ import msgspec
 
 from appliance.db.repository import RunFilter, RunKey, RunStore
 from appliance.db.results import lay_over
-from appliance.db.sqlite.find import find, place_after
+from appliance.db.sqlite import keys
+from appliance.db.sqlite.find import BAD_END, find, place_after
 from appliance.db.sqlite.readers import Readers
 from appliance.db.sqlite.rows import to_json
 from appliance.db.sqlite.run_rows import (
-    BITS,
     COLUMNS,
     INSERT,
     LEASE_COLUMNS,
     NAMES,
-    UPDATE,
-    changed_row,
+    changes,
     hex_in,
-    hex_out,
     id_in,
-    id_out,
     lease_of,
+    lease_row,
     new_row,
     parameters_in,
     parameters_out,
     place_of,
     run_of,
+    update,
 )
-from appliance.db.sqlite.streams import note_stream, settle, streams_of
+from appliance.db.sqlite.streams import note_stream, settled, streams_of
 from appliance.db.sqlite.words import Words
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import IdempotencyKey, Lease, NewRun, Run, StreamRecord
@@ -56,8 +55,12 @@ _NEWEST_SUCCEEDED = f"""
     AND number = (SELECT last_succeeded FROM counter WHERE counter.project = ?1 AND counter.job = ?2)
 """
 # The conditions are those of the partial indexes, word for word: else SQLite does not use them.
-_NEWEST_OTHER = (
-    f"{_SELECT} INDEXED BY run_by_outcome WHERE project = ? AND job = ? AND status = ? AND status <> 'succeeded' "
+_NEWEST_BAD = (
+    f"{_SELECT} INDEXED BY run_by_outcome WHERE project = ? AND job = ? AND status = ? AND {BAD_END} "
+    f"ORDER BY number DESC LIMIT 1"
+)
+_NEWEST_LIVE = (
+    f"{_SELECT} INDEXED BY run_by_status WHERE project = ? AND job = ? AND status = ? AND status <> 'succeeded' "
     f"ORDER BY number DESC LIMIT 1"
 )
 _PENDING = (
@@ -79,13 +82,10 @@ _LEASED = f"""
 """
 _LEASED_ALL = f"{_LEASED} ORDER BY place"
 _LEASED_TO = f"{_LEASED} AND worker_id = ? ORDER BY place"
-_GRANT = f"""
-    UPDATE run SET {", ".join(f"{name} = ?" for name in LEASE_COLUMNS[:-1])}, lease_after = ? - (place >> {BITS})
-    WHERE id = ? RETURNING place
-"""
-_TAKE_BACK = f"""
-    UPDATE run SET {", ".join(f"{name} = NULL" for name in LEASE_COLUMNS)} WHERE id = ? RETURNING place
-"""
+_NOW = "SELECT place, status, worker_id, worker FROM run WHERE id = ? AND version = ?"
+_NO_LEASE = (None,) * len(LEASE_COLUMNS)
+
+_Now = tuple[int, str, int | None, int | None]
 
 
 class SqliteRuns(RunStore):
@@ -102,16 +102,13 @@ class SqliteRuns(RunStore):
         words = self._words
 
         def verb(connection: apsw.Connection) -> int | str:
-            if key is not None and (first := _first_run(connection, key)) is not None:
+            if key is not None and (first := keys.first_run(connection, key)) is not None:
                 return first
             pair = words.number(connection, new.project), words.number(connection, new.job)
             number: int = connection.execute(_NEXT, pair).get
             place = _insert(connection, words, new, number, parameters)
             if key is not None:
-                connection.execute(
-                    "INSERT INTO idempotency_key (owner, key, digest, created_at, place) VALUES (?, ?, ?, ?, ?)",
-                    (key.owner, key.key, hex_in(key.digest), to_millis(new.created_at), place),
-                )
+                keys.note(connection, key, new.created_at, place)
             return number
 
         number = self._writer.do(verb)
@@ -137,7 +134,7 @@ class SqliteRuns(RunStore):
             return self._of_job(_NEWEST, project, job)
         if status is Status.SUCCEEDED:
             return self._of_job(_NEWEST_SUCCEEDED, project, job)
-        return self._of_job(_NEWEST_OTHER, project, job, status)
+        return self._of_job(_NEWEST_LIVE if status in LIVE else _NEWEST_BAD, project, job, status)
 
     def find(self, where: RunFilter, after: RunKey | None, limit: int) -> list[Run]:
         """See the interface."""
@@ -198,19 +195,12 @@ class SqliteRuns(RunStore):
         words = self._words
 
         def verb(connection: apsw.Connection) -> bool:
-            if not self._store(connection, run, if_version, if_version + 1):
+            now = _now(connection, run, if_version)
+            if now is None:
                 return False
-            bindings = (
-                words.number(connection, lease.worker_id),
-                words.number(connection, lease.journal_id),
-                lease.epoch,
-                lease.slot,
-                hex_in(lease.cap),
-                to_millis(lease.granted_at),
-                id_in(run.id),
-            )
-            place = connection.execute(_GRANT, bindings).get
-            connection.execute("INSERT OR REPLACE INTO request (place, text) VALUES (?, ?)", (place, lease.request))
+            values = lease_row(connection, words, lease, now[0])
+            self._change(connection, now, run, if_version + 1, LEASE_COLUMNS, values)
+            connection.execute("INSERT OR REPLACE INTO request (place, text) VALUES (?, ?)", (now[0], lease.request))
             return True
 
         return self._writer.do(verb)
@@ -222,42 +212,52 @@ class SqliteRuns(RunStore):
         back = msgspec.structs.replace(
             run, status=Status.PENDING, reason=None, sentence="", assigned_at=None, started_at=None, finished_at=None
         )
-        key = id_in(run.id)
 
         def verb(connection: apsw.Connection) -> bool:
-            status = connection.execute("SELECT status FROM run WHERE id = ? AND version = ?", (key, if_version)).get
-            if status is None:
+            now = _now(connection, run, if_version)
+            if now is None:
                 return False
-            if status != Status.ASSIGNED:
-                raise IllegalTransition(f"a run that is {status} cannot be taken back")
-            place = connection.execute(_TAKE_BACK, (key,)).get
-            connection.execute("DELETE FROM request WHERE place = ?", (place,))
-            if run.status is Status.CANCELLED:
-                self._store(connection, back, if_version, if_version)  # by way of pending, as 4.2 says
-            return self._store(connection, run, if_version, if_version + 1)
+            if now[1] != Status.ASSIGNED:
+                raise IllegalTransition(f"a run that is {now[1]} cannot be taken back")
+            connection.execute("DELETE FROM request WHERE place = ?", (now[0],))
+            self._change(connection, now, back, if_version + 1, LEASE_COLUMNS, _NO_LEASE)
+            if run.status is Status.CANCELLED:  # by way of pending, as 4.2 says
+                now = _now(connection, run, if_version + 1)
+                assert now is not None
+                self._change(connection, now, run, if_version + 1)
+            return True
 
         return self._writer.do(verb)
 
     def replace(self, run: Run, if_version: int) -> bool:
         """See the interface."""
-        return self._writer.do(lambda connection: self._store(connection, run, if_version, if_version + 1))
+
+        def verb(connection: apsw.Connection) -> bool:
+            now = _now(connection, run, if_version)
+            if now is not None:
+                self._change(connection, now, run, if_version + 1)
+            return now is not None
+
+        return self._writer.do(verb)
 
     def finish(self, run: Run, streams: Sequence[StreamRecord], results: str | None, if_version: int) -> bool:
         """See the interface."""
         if run.status not in TERMINAL:
             raise IllegalTransition(f"a run that is {run.status} has not ended")
+        sha256 = hex_in(run.log.sha256)
 
         def verb(connection: apsw.Connection) -> bool:
-            if not self._store(connection, run, if_version, if_version + 1):
+            now = _now(connection, run, if_version)
+            if now is None:
                 return False
-            place = connection.execute("SELECT place FROM run WHERE id = ?", (id_in(run.id),)).get
-            settle(connection, self._words, place, streams, hex_in(run.log.sha256))
+            packed = settled(connection, self._words, now[0], streams, sha256)
+            self._change(connection, now, run, if_version + 1, ("streams",), (packed,))
             if results is not None:
                 sql = (
                     "INSERT INTO result (place, seq, text) VALUES (?, 0, ?) "
                     "ON CONFLICT DO UPDATE SET text = excluded.text"
                 )
-                connection.execute(sql, (place, results))
+                connection.execute(sql, (now[0], results))
             return True
 
         return self._writer.do(verb)
@@ -352,10 +352,33 @@ class SqliteRuns(RunStore):
 
     # ---- inside verbs
 
-    def _store(self, connection: apsw.Connection, run: Run, if_version: int, version: int) -> bool:
-        """Write what may change of a run, under a new version, if it still has the old one."""
-        connection.execute(UPDATE, changed_row(connection, self._words, run, version, if_version))
-        return connection.changes() == 1
+    def _change(
+        self,
+        connection: apsw.Connection,
+        now: _Now,
+        run: Run,
+        version: int,
+        more: tuple[str, ...] = (),
+        values: tuple[Any, ...] = (),
+    ) -> None:
+        """Write what may change of a run, under a new version, with ``values`` for ``more`` columns."""
+        words = self._words
+        place, *before = now
+        after = (
+            str(run.status),
+            words.number_or_none(connection, run.worker_id),
+            words.number_or_none(connection, run.worker),
+        )
+        for name, old, new in zip(("status", "worker_id", "worker"), before, after, strict=True):
+            if old != new:
+                more, values = (*more, name), (*values, new)
+        connection.execute(update(*more), (*changes(connection, words, run, version), *values, place))
+
+
+def _now(connection: apsw.Connection, run: Run, if_version: int) -> _Now | None:
+    """The place of a run that still has this version, and what indexes hold of it."""
+    rows: list[Any] = connection.execute(_NOW, (id_in(run.id), if_version)).fetchall()
+    return rows[0] if rows else None
 
 
 def _insert(connection: apsw.Connection, words: Words, new: NewRun, number: int, parameters: str | None) -> int:
@@ -372,16 +395,3 @@ def _insert(connection: apsw.Connection, words: Words, new: NewRun, number: int,
             place += 1
         else:
             return place
-
-
-def _first_run(connection: apsw.Connection, key: IdempotencyKey) -> str | None:
-    """The id of the run that came with this key. Raises Conflict when the request was another."""
-    sql = """
-        SELECT digest, run.id FROM idempotency_key CROSS JOIN run ON run.place = idempotency_key.place
-        WHERE owner = ? AND key = ?
-    """
-    for digest, run_id in connection.execute(sql, (key.owner, key.key)):
-        if hex_out(digest) != key.digest:  # public: both are digests of what this caller sent itself
-            raise Conflict("this Idempotency-Key was used for another request; use a new key")
-        return id_out(run_id)
-    return None

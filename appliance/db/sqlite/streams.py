@@ -41,22 +41,20 @@ def note_stream(connection: apsw.Connection, words: Words, record: StreamRecord)
         connection.execute(_PUT, (place, *_row(connection, words, record)))
 
 
-def settle(
+def settled(
     connection: apsw.Connection,
     words: Words,
     place: int,
     records: Sequence[StreamRecord],
     log_sha256: bytes | str | None,
-) -> None:
-    """The streams of a run that has just ended become part of its row. For verbs."""
+) -> bytes | None:
+    """The streams of a run that ends, to become part of its row; what was noted of them goes. For verbs."""
     rows: dict[int, Any] = {row[0]: row for row in connection.execute(_ROWS, (place,))}
     if rows:
         connection.execute("DELETE FROM stream WHERE place = ?", (place,))
     for record in records:
         rows[record.stream] = _row(connection, words, record)
-    if rows:
-        packed = _pack(rows.values(), log_sha256)
-        connection.execute("UPDATE run SET streams = ? WHERE place = ?", (packed, place))
+    return _pack(rows.values(), log_sha256) if rows else None
 
 
 def _run(connection: apsw.Connection, run_id: str) -> list[Any]:

@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from appliance.model.entities import Exit, Source
+from appliance.model.errors import Unavailable
 
 _TEXT = "SELECT text FROM word WHERE word = ?"
 _NUMBER = "SELECT word FROM word WHERE text = ?"
@@ -53,9 +54,11 @@ class Words:
 
     def text(self, connection: apsw.Connection, number: int) -> str:
         """A word by its number. For readers."""
-        text = self._texts.get(number)
+        text: str | None = self._texts.get(number)
         if text is None:
-            text = str(connection.execute(_TEXT, (number,)).get)
+            text = connection.execute(_TEXT, (number,)).get
+            if text is None:  # foreign keys keep that from happening
+                raise Unavailable(f"storage error, a run lacks word {number}: restore the newest good backup")
             self._keep(number, text)
         return text
 

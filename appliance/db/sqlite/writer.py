@@ -1,7 +1,7 @@
 """The one thread that writes (reliability.md section 3, rule 7): verbs queue up and share a commit.
 
-A verb is a function of the connection. It has returned to its caller only when its transaction is durable. Several share one in
-savepoints, so one that fails undoes its own changes and nobody else's.
+A verb is a function of the connection. It has returned to its caller only when its transaction is durable. When several
+share one, each has a savepoint, so that one that fails undoes its own changes and nobody else's.
 """
 
 from __future__ import annotations

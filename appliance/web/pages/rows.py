@@ -85,10 +85,15 @@ def values(given: Mapping[str, Any], hidden: frozenset[str] = frozenset()) -> tu
     return tuple(shown)
 
 
+def command_label(name: str) -> str:
+    """``commands[1]`` as people count: ``command 2``."""
+    phase, _, index = name.partition("[")
+    return f"{_PARTS.get(phase, phase)} {int(index[:-1]) + 1}" if index[:-1].isdigit() else name
+
+
 def step(begun: Begun, run: Run) -> Step:
     """A command of a run; its outcome is worded as the statuses are."""
-    phase, _, index = begun.name.partition("[")
-    label = f"{_PARTS.get(phase, phase)} {int(index[:-1]) + 1}" if index[:-1].isdigit() else begun.name
+    phase = begun.name.partition("[")[0]
     is_open = begun.seconds is None and begun.code is None and begun.signal is None and begun.error is None
     is_live = run.status in LIVE
     duration = begun.seconds
@@ -107,7 +112,7 @@ def step(begun: Begun, run: Run) -> Step:
     else:
         outcome, ending = ("succeeded" if begun.code == 0 else "failed"), f"exit code {begun.code}"
     return Step(
-        name=begun.label or label,
+        name=begun.label or command_label(begun.name),
         text=begun.command,
         part=_PARTS.get(phase, phase),
         outcome=outcome,

@@ -112,7 +112,7 @@ def _ending(found: Run) -> str:
     if found.exit is None:
         return ""
     how = f"signal {found.exit.signal}" if found.exit.signal else f"exit code {found.exit.code}"
-    return f"{found.exit.command}: {how}" if found.exit.command else how
+    return f"{rows.command_label(found.exit.command)}: {how}" if found.exit.command else how
 
 
 def _receipt(found: Run, size: int) -> tuple[str, bool]:

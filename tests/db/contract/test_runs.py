@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 
-from appliance.db.repository import Repository, RunKey
+from appliance.db.repository import KEY_LIFE, Repository, RunFilter, RunKey
 from appliance.model.entities import Exit, IdempotencyKey, Receipt, Source, StreamRecord
 from appliance.model.errors import Conflict
 from appliance.model.run_state import IllegalTransition, Reason, Status
@@ -97,6 +99,41 @@ def test_a_known_key_with_another_request_is_a_conflict(repository: Repository) 
     assert add(repository).number == 2
 
 
+def test_a_key_is_forgotten_a_week_after_its_run_was_made(repository: Repository) -> None:
+    key = IdempotencyKey("alice", "key", "digest")
+    first, _ = repository.runs.add(new_run(), key)
+    assert repository.accounts.purge(NOW + KEY_LIFE - timedelta(milliseconds=1)) == 0
+    assert repository.runs.add(new_run(), key) == (first, False)
+    assert repository.accounts.purge(NOW + KEY_LIFE) == 1
+    again, is_new = repository.runs.add(new_run(), replace(key, digest="other"))
+    assert is_new
+    assert again.number == 2
+
+
+def test_ids_that_lie_closest_are_still_each_their_own(repository: Repository) -> None:
+    ids = [f"00000000-0000-4000-8000-{number:012x}" for number in (3, 1, 2)]
+    runs = [add(repository, id=run_id) for run_id in ids]
+    assert [repository.runs.get(run_id) for run_id in ids] == runs
+    seen: list[str] = []
+    after = None
+    while page := repository.runs.find(RunFilter(), after, 1):
+        seen += [run.id for run in page]
+        after = RunKey(page[-1].created_at, page[-1].id)
+    assert sorted(seen) == sorted(ids)
+
+
+def test_texts_that_only_look_like_ids_or_digests_come_back_as_they_were(repository: Repository) -> None:
+    odd = "7E1A0A4E-0000-4000-8000-00000000000A"  # capitals: not as we write UUIDs
+    run = running(repository, add(repository, retry_of=odd, parent="7e1a0a4e00004000800000000000000a", batch="ab"))
+    records = [
+        StreamRecord(run.id, stream, 5, 2**32 - 1, "boot", text) for stream, text in enumerate(("AB", "a b", ""))
+    ]
+    end = replace(ended(run), log=Receipt(size=2**40, sha256="AB", complete=True))
+    assert repository.runs.finish(end, records, None, run.version)
+    assert stored(repository, run) == replace(end, version=run.version + 1)
+    assert repository.runs.streams(run.id) == records
+
+
 def test_runs_are_found_by_number_and_newest_by_status(repository: Repository) -> None:
     first, second, third = (add(repository, created_at=at(-place)) for place in range(3))
     end = ended(running(repository, first))
@@ -107,7 +144,11 @@ def test_runs_are_found_by_number_and_newest_by_status(repository: Repository) -
     assert repository.runs.numbered("website", "test", -1) is None
     assert repository.runs.newest("website", "test") == third
     assert repository.runs.newest("website", "test", Status.SUCCEEDED) == stored(repository, first)
+    assert repository.runs.newest("website", "test", Status.PENDING) == third
     assert repository.runs.newest("website", "test", Status.FAILED) is None
+    failed = ended(running(repository, second), Status.FAILED, Reason.EXIT_CODE)
+    assert repository.runs.finish(failed, [], None, failed.version)
+    assert repository.runs.newest("website", "test", Status.FAILED) == stored(repository, second)
     assert repository.runs.newest("website", "deploy") is None
 
 
@@ -198,7 +239,7 @@ def test_inv_I4_an_end_brings_status_digests_and_results_together(repository: Re
     assert stored(repository, run) == replace(end, version=run.version + 1)
     assert repository.runs.streams(run.id) == records
     assert repository.runs.results(run.id) == '{"last":1}'
-    assert repository.runs.lease(run.id) is not None
+    assert repository.runs.lease(run.id) == replace(lease_of(run), request="")
     assert repository.runs.leased() == []
 
 

@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from appliance.db.sqlite import SqliteRepository, writer
+from appliance.db.sqlite.run_rows import id_out
 from tests.db.sqlite.faults import Disk, image
 from tests.db.values import add, ended, running
 
@@ -92,7 +93,7 @@ def lose_power(path: Path, where: Path, seed: int, images: int) -> None:
         image(done[:cut], chance, directory)
         connection = apsw.Connection(str(directory / path.name))
         assert connection.pragma("integrity_check") == "ok"
-        there = {row[0] for row in connection.execute("SELECT id FROM run")}
+        there = {id_out(row[0]) for row in connection.execute("SELECT id FROM run")}
         missing = [run_id for when, run_id in acknowledged if when <= cut and run_id not in there]
         connection.close()
         assert missing == [], f"seed {seed}, power cut after operation {cut}"

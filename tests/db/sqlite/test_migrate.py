@@ -36,7 +36,7 @@ def apply(db):
 """
 ORPHANS = """
 def apply(db):
-    db.execute("INSERT INTO lease VALUES ('no such run', 'w', 'j', 1, 1, 'c', '{}', 0)")
+    db.execute("INSERT INTO request VALUES (1, 'of no run')")
 """
 
 
@@ -124,7 +124,7 @@ def test_fault_F40_a_failed_migration_changes_nothing_and_leaves_a_backup(old: P
 def test_fault_F40_a_migration_that_breaks_a_foreign_key_is_undone(old: Path, folder: Path) -> None:
     before = content(old)
     next_file(folder).write_text(ORPHANS)
-    with pytest.raises(Conflict, match="lease"):
+    with pytest.raises(Conflict, match="request"):
         SqliteRepository(old, migrations=folder).open()
     assert content(old) == before
 

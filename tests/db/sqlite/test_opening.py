@@ -71,6 +71,57 @@ def test_a_database_is_opened_again_after_it_was_closed(path: Path) -> None:
     repository.close()
 
 
+def test_people_at_a_shell_can_read_the_runs(repository: SqliteRepository, path: Path) -> None:
+    run = add(repository)
+    shell = connect(path, is_reader=True)
+    columns = "id, project, job, number, status, created_at, started_at"
+    found = list(shell.execute(f"SELECT {columns} FROM run_in_words"))
+    shell.close()
+    assert found == [(run.id.replace("-", ""), "website", "test", 1, "pending", "2026-01-31 09:15:00", None)]
+
+
+def test_the_same_repository_is_opened_again_after_it_was_closed(path: Path) -> None:
+    repository = SqliteRepository(path)
+    for number in (1, 2, 3):
+        repository.open()
+        assert add(repository).number == number
+        repository.close()
+
+
+@pytest.mark.parametrize("step", ["readers.open", "writer.start"])
+def test_an_open_that_fails_leaves_the_files_to_everybody(
+    path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("as told")
+
+    repository = SqliteRepository(path)
+    part, name = step.split(".")
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(repository, f"_{part}"), name, fail)
+        with pytest.raises(RuntimeError, match="as told"):
+            repository.open()
+    with pytest.raises(Unavailable):
+        add(repository)
+    for one in path.parent.iterdir():
+        one.unlink()  # the guard would refuse
+    repository.open()
+    assert add(repository).number == 1
+    repository.close()
+
+
+def test_a_refused_open_leaves_the_files_to_everybody(path: Path) -> None:
+    path.write_text("not a database at all " * 1000)
+    path.chmod(0o600)
+    repository = SqliteRepository(path)
+    with pytest.raises(Conflict, match="damaged"):
+        repository.open()
+    path.unlink()
+    repository.open()
+    assert add(repository).number == 1
+    repository.close()
+
+
 def test_what_is_closed_or_not_yet_open_says_so(path: Path) -> None:
     repository = SqliteRepository(path)
     with pytest.raises(Unavailable):

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from appliance.db.repository import RunFilter, RunKey
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite.connection import connect
-from appliance.db.sqlite.find import choose, statement
+from appliance.db.sqlite.find import Meant, choose, statement
 from appliance.model.run_state import Status
 from tests.db.values import add, at, ended, granted
 
-SMALL = "run_(pending|expires|leased)"  # partial: only live runs are in them
+SMALL = "run_(expires|leased)"  # partial: only live runs are in them
 
 FIELDS = {
     "visible": frozenset({"website", "shop"}),
@@ -37,12 +38,15 @@ QUERIES: dict[str, Callable[[SqliteRepository], object]] = {
     "get": lambda repository: repository.runs.get("x"),
     "numbered": lambda repository: repository.runs.numbered("website", "test", 1),
     "newest": lambda repository: repository.runs.newest("website", "test"),
-    "newest of a status": lambda repository: repository.runs.newest("website", "test", Status.SUCCEEDED),
+    "newest success": lambda repository: repository.runs.newest("website", "test", Status.SUCCEEDED),
+    "newest failure": lambda repository: repository.runs.newest("website", "test", Status.FAILED),
+    "newest live": lambda repository: repository.runs.newest("website", "test", Status.RUNNING),
     "pending": lambda repository: repository.runs.pending(None, 100),
     "pending page": lambda repository: repository.runs.pending(RunKey(at(0), "x"), 100),
     "expired": lambda repository: repository.runs.expired(at(0), 100),
     "leased": lambda repository: repository.runs.leased(),
     "leased_to": lambda repository: repository.runs.leased_to("worker-1"),
+    "lease": lambda repository: repository.runs.lease("x"),
     "streams": lambda repository: repository.runs.streams("x"),
     "results": lambda repository: repository.runs.results("x"),
     "counts": lambda repository: repository.runs.counts(),
@@ -62,6 +66,12 @@ def asked() -> Iterator[list[str]]:
     apsw.connection_hooks.remove(watch)
 
 
+def places(sql: str) -> int:
+    """How many bindings a statement has."""
+    numbered = re.findall(r"\?([0-9]+)", sql)
+    return max(map(int, numbered)) if numbered else sql.count("?")
+
+
 def plan_of(path: Path, statements: list[str]) -> list[str]:
     """What SQLite would do for all that was asked of runs."""
     reader = connect(path, is_reader=True)
@@ -69,7 +79,7 @@ def plan_of(path: Path, statements: list[str]) -> list[str]:
         row[3]
         for sql in statements
         if " run" in sql and sql.lstrip().startswith("SELECT")
-        for row in reader.execute("EXPLAIN QUERY PLAN " + sql, [None] * sql.count("?"))
+        for row in reader.execute("EXPLAIN QUERY PLAN " + sql, [None] * places(sql))
     ]
     reader.close()
     return steps
@@ -79,12 +89,14 @@ def plan_of(path: Path, statements: list[str]) -> list[str]:
 def test_defect_J25_no_query_scans_all_runs(
     asked: list[str], repository: SqliteRepository, path: Path, name: str
 ) -> None:
+    granted(repository, add(repository))  # its names are known from now on
     asked.clear()
     QUERIES[name](repository)
     steps = plan_of(path, list(asked))
-    assert name in ("streams", "results") or steps
+    assert any("run" in step for step in steps)
     for step in steps:
         assert not step.startswith("SCAN run") or re.search(SMALL, step), step
+        assert "TEMP B-TREE" not in step or "live" in name or "leased" in name, step  # a few rows
 
 
 def test_defect_J27_every_list_walks_an_index_in_its_order(
@@ -96,28 +108,33 @@ def test_defect_J27_every_list_walks_an_index_in_its_order(
         asked.clear()
         repository.runs.find(RunFilter(**fields), after, 50)  # type: ignore[arg-type]  # made of FIELDS
         steps = plan_of(path, list(asked))
-        assert any(re.search("run_by|INTEGER PRIMARY KEY", step) for step in steps), fields
+        assert any(re.search("SCAN run|run_by|INTEGER PRIMARY KEY", step) for step in steps), fields
         for step in steps:
             assert "TEMP B-TREE" not in step, (fields, step)
             if step.startswith("SCAN run"):
-                # Newest first without any condition that another index would serve: ends at the limit.
-                assert step == "SCAN run USING INDEX run_by_time"
+                # Newest first without any condition that an index would serve: ends at the limit.
+                assert step == "SCAN run"
                 assert not fields.keys() & {"visible", "project", "job", "worker", "status", "source"}
 
 
 def test_a_rare_status_is_not_searched_among_all_others() -> None:
-    projects = ["website"]
-    rare = choose(RunFilter(status=(Status.LOST,)), projects, None)
+    one_job = Meant(projects=[1], jobs=[2], pairs=[(1, 2)])
+    rare = choose(msgspec.structs.replace(one_job, statuses=[Status.LOST]))
     assert rare.index == "run_by_status"
-    failed = choose(RunFilter(status=(Status.FAILED,)), projects, [("website", "test")])
+    failed = choose(msgspec.structs.replace(one_job, statuses=[Status.FAILED]))
     assert failed.index == "run_by_project_status"
-    common = choose(RunFilter(status=(Status.SUCCEEDED,)), projects, [("website", "test")])
+    common = choose(msgspec.structs.replace(one_job, statuses=[Status.SUCCEEDED]))
     assert common.index == "run_by_job"
+
+
+def test_a_mix_of_live_and_ended_is_not_looked_for_where_only_ended_runs_are() -> None:
+    mixed = choose(Meant(projects=[1], statuses=[Status.FAILED, Status.PENDING]))
+    assert mixed.index == "run_by_status"
 
 
 def test_a_page_costs_the_same_however_many_runs_there_are(path: Path, repository: SqliteRepository) -> None:
     costs: list[int] = []
-    sql = statement("id", choose(RunFilter(status=(Status.PENDING,)), None, None), [])
+    sql = statement("id", choose(Meant(statuses=[Status.PENDING])), [])
     for count in (100, 300):
         while add(repository).number < count:
             pass

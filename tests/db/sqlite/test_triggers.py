@@ -101,7 +101,10 @@ def test_a_run_begins_only_as_the_state_machine_says(connection: apsw.Connection
 @pytest.mark.parametrize("status", sorted(set(STORED) - LIVE))
 @pytest.mark.parametrize(
     "change",
-    ["sentence = 'x'", "exit = 1", "finished_after = 3", "started_after = 3", "worker = 1", "reason = 'internal_error'"],
+    [
+        *("sentence = 'x'", "exit = 1", "finished_after = 3", "started_after = 3", "worker = 1"),
+        "reason = 'internal_error'",
+    ],
 )
 def test_the_facts_of_an_end_are_kept_by_the_database(connection: apsw.Connection, status: Status, change: str) -> None:
     for step in route(status):

@@ -130,6 +130,92 @@ def test_fault_F19_the_wal_is_written_back_as_it_grows(repository: SqliteReposit
     assert Path(f"{path}-wal").stat().st_size < 12 << 20
 
 
+def test_fault_F19_what_was_committed_stands_on_both_sides_of_many_write_backs(path: Path) -> None:
+    repository = SqliteRepository(path)
+    repository.open()
+    runs = [add(repository, parameters={"text": "x" * 50_000, "number": number}) for number in range(400)]
+    repository.close()  # over 5,000 pages
+    again = SqliteRepository(path)
+    again.open()
+    assert [stored(again, run) for run in runs] == runs
+    assert again.check() == []
+    again.close()
+
+
+class Unforeseen(BaseException):
+    """Nothing that anybody catches by name."""
+
+
+@pytest.mark.parametrize("error", [Unforeseen(), KeyError("first"), SystemExit(1)], ids=lambda one: type(one).__name__)
+def test_an_error_that_nobody_foresaw_fails_all_who_wait_and_is_told(
+    connection: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    told: list[Exception] = []
+    writer = Writer(path, told.append)
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_: apsw.Connection) -> None:
+        held.set()
+        release.wait()
+
+    def stumbling(_: object) -> None:
+        raise error
+
+    writer.start(connection)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(writer.do, hold)
+        held.wait()
+        waiting = [pool.submit(writer.do, insert(number)) for number in range(4)]
+        while writer.backlog < len(waiting):
+            pass
+        monkeypatch.setattr(writer, "_commit", stumbling)
+        release.set()
+        first.result()
+        for one in waiting:
+            with pytest.raises(Unavailable, match="must be restarted"):
+                one.result()
+    with pytest.raises(Unavailable, match="must be restarted"):
+        writer.do(insert(9))
+    assert len(told) == 1
+    writer.stop()
+    assert numbers(path) == []
+
+
+def test_a_verb_that_ends_the_interpreter_fails_its_caller_and_is_told(connection: apsw.Connection, path: Path) -> None:
+    told: list[Exception] = []
+    writer = Writer(path, told.append)
+    writer.start(connection)
+
+    def verb(connection: apsw.Connection) -> None:
+        insert(1)(connection)
+        raise SystemExit
+
+    with pytest.raises(Unavailable, match="must be restarted"):
+        writer.do(verb)
+    assert len(told) == 1
+    writer.stop()
+    assert numbers(path) == []
+
+
+def test_whoever_should_end_the_server_may_fail_and_still_nobody_waits(connection: apsw.Connection, path: Path) -> None:
+    told: list[Exception] = []
+
+    def fail(error: Exception) -> None:
+        told.append(error)
+        raise RuntimeError("cannot even end")
+
+    def verb(_: apsw.Connection) -> None:
+        raise apsw.IOError("as told")
+
+    writer = Writer(path, fail)
+    writer.start(connection)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            writer.do(verb)
+    assert len(told) == 1
+    writer.stop()
+
+
 class Breaker:
     """Raises an error at operation number ``at``, once or from then on, but only while it is armed."""
 
