@@ -158,12 +158,17 @@ def test_nothing_is_assigned_before_the_welcome(place: Place) -> None:
     assert len(ear.heard(m.Assign)) == 1
 
 
-def test_a_connection_that_ends_while_it_is_greeted_takes_no_seat(place: Place) -> None:
+def test_a_connection_that_ends_while_it_is_greeted_keeps_no_seat(place: Place) -> None:
     worker = place.worker()
     ear = Ear()
     talk = place.converse(worker, ear)
     talk.greet(place.hello(), lambda _: talk.retire())
-    assert talk.seat is None and not place.roster.is_connected(worker.id)
+    talk.end(())
+    assert not place.roster.is_connected(worker.id)
+    early = place.converse(worker, ear)
+    early.retire()
+    early.greet(place.hello(), lambda _: pytest.fail("it was welcomed"))
+    assert early.seat is None and not place.roster.is_connected(worker.id)
 
 
 # ---- the end of a connection
