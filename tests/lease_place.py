@@ -218,7 +218,11 @@ class Place:
         """A run in an inventory, as the worker that it was assigned to holds it."""
         lease = self.repository.runs.lease(run.id)
         assert lease is not None
-        fields: dict[str, Any] = {"run": run.id, "cap": lease.cap, "digest": self.digests.get(run.id) or request_digest(lease.request)}
+        fields: dict[str, Any] = {
+            "run": run.id,
+            "cap": lease.cap,
+            "digest": self.digests.get(run.id) or request_digest(lease.request),
+        }
         return m.Held(**{**fields, "state": state, **changes})
 
     def reconcile(self, worker: Worker, *held: m.Held, takes_work: bool = True, journal: str | None = None) -> Merge:

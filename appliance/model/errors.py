@@ -1,16 +1,16 @@
 """The one tree of errors that use cases raise. Each shell maps it outward in one place.
 
-    ApplianceError
-    ├── Invalid            the input is wrong                         HTTP 422, exit 1
-    │   ├── Malformed      it could not even be read                  HTTP 400
-    │   └── TooLarge       it is over a stated limit                  HTTP 413
-    ├── Unauthenticated    no login, or a bad one                     HTTP 401, exit 4
-    ├── Forbidden          may be seen but not done                   HTTP 403, exit 4
-    ├── NotFound           does not exist, or may not be seen         HTTP 404, exit 3
-    ├── Conflict           the state of the thing forbids it          HTTP 409, exit 1
-    └── Unavailable        try later; carries ``retry_after``         HTTP 503, exit 1
-        ├── Throttled      this caller asked too often                HTTP 429
-        └── Full           no space left                              HTTP 507
+ApplianceError
+├── Invalid            the input is wrong                         HTTP 422, exit 1
+│   ├── Malformed      it could not even be read                  HTTP 400
+│   └── TooLarge       it is over a stated limit                  HTTP 413
+├── Unauthenticated    no login, or a bad one                     HTTP 401, exit 4
+├── Forbidden          may be seen but not done                   HTTP 403, exit 4
+├── NotFound           does not exist, or may not be seen         HTTP 404, exit 3
+├── Conflict           the state of the thing forbids it          HTTP 409, exit 1
+└── Unavailable        try later; carries ``retry_after``         HTTP 503, exit 1
+    ├── Throttled      this caller asked too often                HTTP 429
+    └── Full           no space left                              HTTP 507
 """
 
 from __future__ import annotations

@@ -238,7 +238,10 @@ class Supervisor:
                 self._tell_progress(run_id, live)
         except Damaged as error:
             if not live.directory.is_locked():
-                self._repair(run_id, live, error)  # else its executor writes the true record when it ends
+                self._repair(run_id, live, error)
+            else:  # the executor lives, and writes the true record when it ends
+                with contextlib.suppress(Damaged, OSError):
+                    self._tell_progress(run_id, live)
         except Exception:
             _log.exception("run %s cannot be looked at", run_id)
 
