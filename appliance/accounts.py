@@ -20,7 +20,14 @@ from appliance.model.caps import derive
 from appliance.model.entities import Session, Token, User
 from appliance.model.errors import Conflict, Invalid, NotFound, Unauthenticated
 from appliance.model.names import check_name
-from appliance.model.permissions import ADMINISTRATOR, Kind, Principal, check_project_role, check_site_roles
+from appliance.model.permissions import (
+    ADMINISTRATOR,
+    Kind,
+    Principal,
+    check_project_roles,
+    check_site_roles,
+    principal_of,
+)
 from appliance.model.run_state import LIVE
 from appliance.passwords import PasswordLimits, Passwords
 
@@ -85,7 +92,7 @@ class Accounts:
         found = self._authenticate(user, password, address, seen_before)
         if instead_of is not None:
             self.logout(instead_of)
-        return self._open_session(found.name, address, agent)
+        return self._open_session(found, address, agent)
 
     def login_for_token(self, user: str, password: str, address: str) -> tuple[str, Token]:
         """A user token of seven days for the right password. Raises as :meth:`login`."""
@@ -125,7 +132,7 @@ class Accounts:
             expires_at = min(now + SESSION_IDLE, session.created_at + SESSION_LONGEST)
             self._store.extend_session(session.id, now, expires_at)
             session = msgspec.structs.replace(session, refreshed_at=now, expires_at=expires_at)
-        return _principal(user), session
+        return principal_of(user), session
 
     def principal_of_token(self, text: str, kinds: Collection[Kind] = (Kind.USER, Kind.RUN)) -> Principal:
         """Whom a token speaks for. ``kinds``: which are let in at this door. Raises Unauthenticated.
@@ -211,7 +218,7 @@ class Accounts:
             created_at=self._clock.now(),
             password_hash=None if password is None else self._passwords.new_hash(name, password),
             site_roles=check_site_roles(site_roles),
-            project_roles=_checked_roles(project_roles or {}),
+            project_roles=check_project_roles(project_roles or {}),
         )
         if not self._store.add_user(user):
             raise Conflict(f"the name {name!r} is taken: choose another (case does not tell names apart)")
@@ -248,7 +255,7 @@ class Accounts:
         if site_roles is not None:
             changes["site_roles"] = check_site_roles(site_roles)
         if project_roles is not None:
-            changes["project_roles"] = _checked_roles(project_roles)
+            changes["project_roles"] = check_project_roles(project_roles)
         self.user(name)
         if password is not None:
             changes["password_hash"] = self._passwords.new_hash(name, password)
@@ -268,7 +275,7 @@ class Accounts:
         except Unauthenticated:
             raise Invalid("the current password is wrong", {"current": "wrong"}) from None
         self.set_password(user, new)
-        return None if session is None else self._open_session(user, address, session.agent)
+        return None if session is None else self._open_session(self.user(user), address, session.agent)
 
     # ---- the first administrator (S-08)
 
@@ -303,7 +310,7 @@ class Accounts:
         )
         if not self._store.add_first_user(user, tokens.parse(text).stored_hash, self._clock.now()):
             raise Unauthenticated("this setup link has been used: log in, or make a new one")
-        return self._open_session(user.name, address, agent)
+        return self._open_session(self.user(user.name), address, agent)
 
     # ---- inside
 
@@ -317,12 +324,12 @@ class Accounts:
             raise Unauthenticated(_WRONG)
         return user
 
-    def _open_session(self, user: str, address: str, agent: str) -> Login:
+    def _open_session(self, user: User, address: str, agent: str) -> Login:
         cookie = self._random(32).hex()
         now = self._clock.now()
         session = Session(
             id=_session_id(cookie),
-            user=user,
+            user=user.name,
             created_at=now,
             refreshed_at=now,
             expires_at=now + SESSION_IDLE,
@@ -331,7 +338,10 @@ class Accounts:
             agent=agent[:200],
         )
         self._store.add_session(session)
-        return Login(cookie, session, self._passwords.seen(user))
+        if self._enabled_user(user.name).version != user.version:  # changed while its password was checked (S-06)
+            self.logout(session)
+            raise Unauthenticated("this account was changed just now: log in again")
+        return Login(cookie, session, self._passwords.seen(user.name))
 
     def _enabled_user(self, name: str) -> User:
         user = self._store.user(name)
@@ -341,7 +351,7 @@ class Accounts:
 
     def _principal_of_stored(self, token: Token) -> Principal:
         if token.kind == "user" and token.user is not None:
-            return _principal(self._enabled_user(token.user), token.id)
+            return principal_of(self._enabled_user(token.user), token)
         worker = self._workers.get(token.worker_id) if token.worker_id is not None else None
         if token.kind != "worker" or worker is None:
             raise Unauthenticated("this is not a valid token")
@@ -384,15 +394,5 @@ def _session_id(cookie: str) -> str:
     return hashlib.sha256(bytes.fromhex(cookie)).hexdigest()
 
 
-def _principal(user: User, token_id: str | None = None) -> Principal:
-    return Principal(
-        Kind.USER, user.name, site_roles=user.site_roles, project_roles=user.project_roles, token_id=token_id
-    )
-
-
 def _is_administrator(user: User) -> bool:
     return user.is_enabled and ADMINISTRATOR in user.site_roles
-
-
-def _checked_roles(roles: Mapping[str, str]) -> dict[str, str]:
-    return {check_name("project", project): check_project_role(role) for project, role in roles.items()}

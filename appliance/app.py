@@ -102,7 +102,7 @@ class Appliance(Foundation):
     @cached_property
     def live(self) -> Live:
         """The event stream."""
-        return Live(self.runs, self.events, self._listener, self._show_run)
+        return Live(self.runs, self.events, self.clock, self._listener, self._show_run)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -171,6 +171,7 @@ class Appliance(Foundation):
         return Parts(
             accounts=self.accounts,
             projects=self.projects,
+            configuration=self.configuration,
             runs=self.runs,
             workers=self.workers,
             clock=self.clock,
@@ -215,8 +216,7 @@ class Appliance(Foundation):
             self.logs.recover(records, [run.id for run, _ in leased])
             self._closers.append(("logs", self.logs.close))
             self._lineage = self.repository.lineage.open_epoch(secrets.token_hex(16), boot_id(), self.clock.now())
-            self.projects.load(self.settings.projects.paths)
-            self.runs.cancel_removed()
+            self.configuration.load()
             self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
             with self._listening("server.second_port", self.settings.server.second_port):
                 self._begin("gateway", self.gateway.start, self.gateway.stop)
@@ -269,12 +269,16 @@ class Appliance(Foundation):
     def reload(self) -> None:
         """Read the project files again. If they cannot be used, the old configuration stays (F40)."""
         try:
-            loaded = self.projects.load(self.settings.projects.paths)
+            applied = self.configuration.load()
         except ConfigurationError as error:
             _log.error("the configuration was not reloaded: %s", error)
             return
-        removed = self.runs.cancel_removed()
-        _log.info("the configuration was reloaded; %d findings, %d runs cancelled", len(loaded.findings), removed)
+        _log.info(
+            "the configuration was reloaded; %d changes, %d findings, %d runs cancelled",
+            len(applied.changes),
+            len(applied.findings),
+            applied.cancelled,
+        )
 
     # ---- inside
 

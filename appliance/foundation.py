@@ -11,6 +11,7 @@ from pathlib import Path
 from appliance.accounts import Accounts
 from appliance.clock import Clock, SystemClock
 from appliance.config import boot_id, read_master_key
+from appliance.configuration import Configuration
 from appliance.db.logs import LogStore
 from appliance.db.repository import Repository
 from appliance.db.sqlite import SqliteRepository
@@ -137,6 +138,11 @@ class Foundation:
     def projects(self) -> Projects:
         """The configuration."""
         return Projects(self.repository, self.clock, self.events)
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The project files as a whole."""
+        return Configuration(self.projects, self.runs, self.settings.projects.paths)
 
     @cached_property
     def workers(self) -> Workers:

@@ -234,11 +234,11 @@ class Leases:
         prefix = hashlib.sha256()
         for offset in range(0, size, PIECE):
             prefix.update(self._logs.read(have.run_id, have.stream, offset, min(PIECE, size - offset)))
-        return size == 0 or prefix.hexdigest() == digest
+        return size == 0 or prefix.hexdigest() == digest  # public too
 
     def _finish(self, holder: Holder, record: m.Exited, synced: list[StreamRecord], agree: bool) -> None:
         run_id = record.run
-        notes = list(record.notes)
+        notes = [_printable(note) for note in record.notes]
         results: str | None = None
         try:
             if bytes(record.value):
@@ -260,7 +260,7 @@ class Leases:
             status, reason = Status.ERRORED, Reason.PROTOCOL_ERROR
         now = self._clock.now()
         finished_at = min(self._stamp(holder, record.at), now)
-        finish = run_state.Finish(at=finished_at, status=status, reason=reason, sentence=record.sentence)
+        finish = run_state.Finish(at=finished_at, status=status, reason=reason, sentence=_printable(record.sentence))
         output = next((one for one in synced if one.stream == OUTPUT), None)
         receipt = Receipt(
             size=output.size if output else 0,
@@ -369,6 +369,11 @@ class Leases:
         """Count and log words that nobody may say (S-20, F14)."""
         self.refused += 1
         _log.warning("security: worker %s %s: %s", holder.name, what, run_id)
+
+
+def _printable(text: str) -> str:
+    """A worker's words as people may see them on a terminal or a page (S-16)."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _object(raw: bytes) -> str:

@@ -23,6 +23,7 @@ import msgspec
 import yaml
 
 from appliance.model.errors import Invalid
+from appliance.model.names import nearest
 from appliance.private_files import check_not_writable
 
 SUFFIXES = (".yaml", ".yml", ".py")
@@ -136,7 +137,9 @@ def _read_file(file: Path) -> list[RawProject]:
 
 def _projects_of(document: object, lines: Mapping[Place, int], file: Path) -> list[RawProject]:
     if not isinstance(document, dict) or not isinstance(document.get("projects"), list):
-        raise _Refused(lines.get((), 0), "must hold a list named 'projects'")
+        near = nearest("projects", [str(key) for key in document]) if isinstance(document, dict) else None
+        hint = f", not {near!r}" if near not in (None, "projects") else ""
+        raise _Refused(lines.get((near or "",), lines.get((), 0)), f"must hold a list named 'projects'{hint}")
     for key in document:
         if key in ("pools", "locks"):
             raise _Refused(lines.get((key,), 0), f"{key!r} is not supported by this version: remove it")

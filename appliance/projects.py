@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from appliance.clock import Clock
-from appliance.db.repository import ProjectSet, Repository
+from appliance.db.repository import ProjectSet, Repository, RunFilter
 from appliance.events import Events, ProjectsChanged
 from appliance.model import definitions, documents
-from appliance.model.entities import Job, Project, Schedule
+from appliance.model.changes import KeyChange, key_changes
+from appliance.model.entities import Job, Project, Run, Schedule
 from appliance.model.errors import NotFound
 from appliance.model.findings import Finding, Severity, show_place
 from appliance.model.names import taken
+from appliance.model.set_rules import Key, check_set
 from appliance.project_files import RawProject, read_files
 from appliance.settings_text import ConfigurationError
 
@@ -56,6 +59,18 @@ class Loaded(msgspec.Struct, frozen=True):
         return tuple(finding for finding in self.findings if finding.severity is Severity.REFUSING)
 
 
+class RanWith(msgspec.Struct, frozen=True):
+    """The definition a run was triggered with, and what became of the job since.
+
+    ``in_force``: the version of the job now, None when it was removed. ``changed``: what differs in it.
+    """
+
+    version: str
+    document: dict[str, Any]
+    in_force: str | None
+    changed: tuple[KeyChange, ...]
+
+
 def definition_version(document: dict[str, object]) -> str:
     """Names a version of a job: 16 hex digits of the SHA-256 of its document in canonical JSON."""
     return hashlib.sha256(documents.canonical(document).encode()).hexdigest()[:16]
@@ -66,6 +81,7 @@ class Projects:
 
     def __init__(self, repository: Repository, clock: Clock, events: Events) -> None:
         self._store = repository.projects
+        self._runs = repository.runs
         self._clock = clock
         self._events = events
 
@@ -73,9 +89,10 @@ class Projects:
         """Read project files and directories of them, without putting anything in force (``config check``)."""
         raws, unusable = read_files(paths)
         findings = [FoundInFile(one.file, one.line, "", one.sentence, Severity.REFUSING) for one in unusable]
-        reader = _Reader(findings)
-        for raw in raws:
-            reader.add(raw)
+        readings = [(raw, definitions.read_project(raw.document)) for raw in raws]
+        reader = _Reader(findings, check_set(reading for _, reading in readings))
+        for raw, reading in readings:
+            reader.add(raw, reading)
         return Loaded(ProjectSet(tuple(reader.projects), tuple(reader.jobs), tuple(reader.schedules)), tuple(findings))
 
     def load(self, paths: Iterable[Path]) -> Loaded:
@@ -85,6 +102,11 @@ class Projects:
         in the answer, and stay with their jobs.
         """
         loaded = self.read(paths)
+        self.put_in_force(loaded)
+        return loaded
+
+    def put_in_force(self, loaded: Loaded) -> None:
+        """Make what was read the configuration; else as ``load``."""
         for finding in loaded.findings:
             _log.warning("configuration: %s", finding)
         if loaded.refusing:
@@ -93,7 +115,29 @@ class Projects:
             raise ConfigurationError(first.file, first.line, first.subject, first.sentence + more)
         self._store.apply(loaded.configuration, self._clock.now())
         self._events.publish(ProjectsChanged())
-        return loaded
+
+    def in_force(self) -> ProjectSet:
+        """The whole configuration as it is now."""
+        projects = self._store.projects()
+        return ProjectSet(
+            tuple(projects),
+            tuple(job for one in projects for job in self._store.jobs(one.identifier)),
+            tuple(schedule for one in projects for schedule in self._store.schedules(one.identifier)),
+        )
+
+    def is_known(self, project: str) -> bool:
+        """Whether the project is in force, or was removed and left runs behind (D3)."""
+        is_in_force = any(one.identifier == project for one in self._store.projects())
+        return is_in_force or bool(self._runs.find(RunFilter(project=(project,)), None, 1))
+
+    def ran_with(self, run: Run) -> RanWith:
+        """The definition of a run, also when its job has changed or is gone (D3). Raises NotFound."""
+        document = self._store.definition(run.definition_version)
+        if document is None:
+            raise NotFound(f"the definition {run.definition_version} of this run is not known")
+        now = self._store.job(run.project, run.job)
+        changed = () if now is None else tuple(key_changes(document, now.document))
+        return RanWith(run.definition_version, document, None if now is None else now.definition_version, changed)
 
     def projects(self, visible: frozenset[str] | None = None) -> list[Project]:
         """All in force that ``visible`` allows (None = all), in the order of the files."""
@@ -143,16 +187,17 @@ class Projects:
 class _Reader:
     """Collects the set from one entry of ``projects`` after the other."""
 
-    def __init__(self, findings: list[FoundInFile]) -> None:
+    def __init__(self, findings: list[FoundInFile], together: Mapping[Key, list[Finding]]) -> None:
+        """``together``: what is wrong with jobs in the light of all projects."""
         self.projects: list[Project] = []
         self.jobs: list[Job] = []
         self.schedules: list[Schedule] = []
         self._findings = findings
+        self._together = together
         self._places: dict[str, str] = {}  # of each project, for the finding about its double
 
-    def add(self, raw: RawProject) -> None:
-        """Read one entry."""
-        reading = definitions.read_project(raw.document)
+    def add(self, raw: RawProject, reading: definitions.ProjectReading) -> None:
+        """Take one entry."""
         name = reading.document.identifier
         self._note(raw, name, reading.findings)
         place = f"{raw.file}:{raw.line(('identifier',))}"
@@ -174,6 +219,8 @@ class _Reader:
             )
         )
         for job in reading.jobs:
+            more = self._together.get((name, job.document.identifier), ())
+            job = msgspec.structs.replace(job, findings=(*job.findings, *more))
             self._note(raw, f"{name}/{job.document.identifier}", job.findings)
             self.jobs.append(self._job(name, job))
         for schedule in reading.schedules:

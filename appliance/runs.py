@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -118,6 +117,8 @@ class Runs:
         run, is_new = self._store.add(new, key)
         if is_new:
             self._events.publish(RunChanged(run))
+            if self._repository.projects.job(project, job) is None:  # removed between the look and the write
+                run = self._cancel_removed(run)
         return run, is_new
 
     # ---- the one writer of run state
@@ -220,14 +221,16 @@ class Runs:
             }
             for run in page:
                 if (run.project, run.job) in gone:
-                    event = run_state.Cancel(
-                        at=self._clock.now(), reason=run_state.Reason.REMOVED, sentence="its job was removed"
-                    )
-                    with contextlib.suppress(run_state.IllegalTransition):
-                        self.advance(run.id, event)
-                        removed += 1
+                    removed += self._cancel_removed(run).status is Status.CANCELLED
             after = RunKey(created_at=page[-1].created_at, id=page[-1].id)
         return removed
+
+    def _cancel_removed(self, run: Run) -> Run:
+        event = run_state.Cancel(at=self._clock.now(), reason=run_state.Reason.REMOVED, sentence="its job was removed")
+        try:
+            return self.advance(run.id, event)
+        except run_state.IllegalTransition:
+            return self.get(run.id)  # it was assigned meanwhile, and runs
 
     def _cancel_pending(self, run: Run, by: str) -> Asked:
         event = run_state.Cancel(

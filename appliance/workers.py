@@ -17,6 +17,7 @@ from appliance.model.entities import Token, Worker
 from appliance.model.errors import Conflict, Invalid, NotFound
 from appliance.model.names import check_name
 
+RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
 
 
@@ -158,9 +159,14 @@ class Workers:
 
     def register(self, worker_id: str, said: Registration) -> Worker:
         """Note what a worker said of itself when it connected. Raises NotFound."""
+        before = self.get(worker_id)
+        retired = before.retired_journals
+        if before.journal_id not in (None, said.journal_id):
+            retired = (*retired, str(before.journal_id))[-RETIRED:]
         return self._change(
             worker_id,
             journal_id=said.journal_id,
+            retired_journals=retired,
             version_text=said.software,
             slots=said.slots,
             reported=dict(said.properties),

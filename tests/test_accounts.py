@@ -12,7 +12,7 @@ from appliance import accounts as module
 from appliance.accounts import Accounts
 from appliance.events import AccountChanged, Events, SessionsEnded
 from appliance.model import tokens
-from appliance.model.entities import NewRun, Source, Token, User, Worker
+from appliance.model.entities import NewRun, Session, Source, Token, User, Worker
 from appliance.model.errors import Conflict, Invalid, NotFound, Unauthenticated
 from appliance.model.permissions import Kind
 from tests.account_place import HERE, PASSWORD, Place
@@ -82,6 +82,20 @@ def test_req_S_07_a_change_of_the_user_ends_its_sessions_and_says_so(
     place.accounts.principal_of_session(bystander.cookie)
     ended = frozenset(login.session.id for login in logins)
     assert place.seen == [AccountChanged("ada"), SessionsEnded(ended)]
+
+
+def test_req_S_06_a_login_that_a_change_of_the_password_overtakes_gives_no_session(place: Place) -> None:
+    store = place.repository.accounts
+    add = store.add_session
+
+    def add_late(session: Session) -> None:
+        place.accounts.set_password("ada", "another fine long pass phrase")
+        add(session)
+
+    store.add_session = add_late  # type: ignore[method-assign]  # the change comes between check and session
+    with pytest.raises(Unauthenticated):
+        place.accounts.login("ada", PASSWORD, HERE)
+    assert place.accounts.sessions("ada") == []
 
 
 @pytest.mark.parametrize("cookie", ["", "a" * 63, "g" * 64, "A" * 64, "a" * 64 + "\n", "\u0661" * 64, "a" * 64])

@@ -126,7 +126,7 @@ def test_a_worker_that_does_not_have_the_run_gives_it_back(place: Place) -> None
     assert after.assigned_at is None and place.repository.runs.lease(run.id) is None
 
 
-def test_req_T_8_cancel_of_an_assigned_run_ends_cancelled_when_the_worker_does_not_know_it(place: Place) -> None:
+def test_defect_J13_cancel_of_an_assigned_run_ends_cancelled_when_the_worker_does_not_know_it(place: Place) -> None:
     worker = place.worker()
     run = place.assign(worker)
     asked = place.runs.cancel(run.id, "bob")
@@ -140,7 +140,7 @@ def test_req_T_8_cancel_of_an_assigned_run_ends_cancelled_when_the_worker_does_n
     )
 
 
-def test_req_T_8_cancel_of_an_assigned_run_becomes_an_abort_when_the_worker_has_it(place: Place) -> None:
+def test_defect_J13_cancel_of_an_assigned_run_becomes_an_abort_when_the_worker_has_it(place: Place) -> None:
     worker = place.worker()
     run = place.assign(worker)
     place.runs.cancel(run.id, "bob")

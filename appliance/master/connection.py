@@ -24,12 +24,15 @@ _log = logging.getLogger(__name__)
 UNDER_WAY = 96  # words of one connection that wait for a lane; then its socket is not read
 
 
+Look = Callable[[], tuple[Principal, Session | None]]  # asks again whom a connection speaks for
+
+
 class Door(ServerConnection):
     """A WebSocket as it is let in. ``head``: of its request, if somebody else has read it. One of the others is set."""
 
     head = b""
     worker: Worker | None = None
-    listener: tuple[Principal, Session | None] | None = None
+    listener: tuple[Principal, Session | None, Look] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Replay what was read, before the loop reads more."""

@@ -78,6 +78,10 @@ class Conversation:
         except NotFound:
             self._voice.close(Close.REVOKED, "this worker was removed")
             return
+        if hello.journal in worker.retired_journals:
+            _log.warning("security: worker %s came with a journal that was replaced", worker.name)
+            self._voice.close(Close.DUPLICATE, "this journal was replaced by another one: join with a new token")
+            return
         before = self._roster.seat(worker.id)
         if worker.journal_id not in (None, hello.journal):
             heard = self._roster.last_heard(worker.id) or worker.last_contact_at

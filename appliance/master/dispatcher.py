@@ -77,6 +77,7 @@ class Dispatcher:
         self._queues: dict[Group, list[_Waiting]] = {}
         self._queued: set[str] = set()
         self._is_off: dict[tuple[str, str], bool] = {}
+        self._configurations = 0  # how often what _is_off holds was forgotten
         self._loop = Loop("dispatcher", self.step)
 
     def start(self) -> None:
@@ -139,6 +140,7 @@ class Dispatcher:
             case ProjectsChanged():
                 with self._lock:
                     self._is_off.clear()
+                    self._configurations += 1
                 self._loop.wake()
             case WorkerChanged():
                 self._loop.wake()
@@ -199,11 +201,15 @@ class Dispatcher:
     def _off(self, group: Group) -> bool:
         """Whether the project or the job is disabled (D4): then its runs wait."""
         key = group[:2]
-        is_off = self._is_off.get(key)
+        with self._lock:
+            is_off, seen = self._is_off.get(key), self._configurations
         if is_off is None:
             project = next((one for one in self._repository.projects.projects() if one.identifier == key[0]), None)
             job = self._repository.projects.job(*key)
-            is_off = self._is_off[key] = project is None or job is None or not (project.is_enabled and job.is_enabled)
+            is_off = project is None or job is None or not (project.is_enabled and job.is_enabled)
+            with self._lock:
+                if seen == self._configurations:  # else it changed while we looked, and this may be old
+                    self._is_off[key] = is_off
         return is_off
 
     # ---- the gift

@@ -222,7 +222,8 @@ class Gateway:
         try:
             if path == EVENTS_PATH:
                 peer = connection.remote_address[0] if connection.remote_address else ""
-                connection.listener = await asyncio.to_thread(self._live.authenticate, request, peer)
+                look = functools.partial(self._live.authenticate, request, peer)
+                connection.listener = (*await asyncio.to_thread(look), look)
                 return None
             if path != WORKER_PATH:
                 return _refuse(connection, 404, "there is no WebSocket here")

@@ -24,7 +24,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request
 
+from appliance.clock import Clock
 from appliance.events import AccountChanged, Event, Events, LogGrew, RunChanged, SessionsEnded
+from appliance.master.connection import Look
 from appliance.model import run_state
 from appliance.model.entities import Run, Session
 from appliance.model.errors import ApplianceError, NotFound
@@ -39,6 +41,7 @@ PIECE = 65_536  # bytes of output in one frame
 LOGS = 20  # logs one client follows at once
 BACKLOG = 1_000  # runs with an untold change, per client
 CLIENTS = 500
+CLIENTS_EACH = 50  # of one user or run
 SEND_WITHIN = 30.0  # seconds a client may take for one frame
 
 _FRAME = struct.Struct(">16sQ")
@@ -89,10 +92,13 @@ class _Client:
 class Live:
     """All listeners. Events arrive from any thread and are told on the gateway's."""
 
-    def __init__(self, runs: Runs, events: Events, authenticate: Authenticate, show: Callable[[Run], bytes]) -> None:
+    def __init__(
+        self, runs: Runs, events: Events, clock: Clock, authenticate: Authenticate, show: Callable[[Run], bytes]
+    ) -> None:
         """``authenticate(path, headers, peer)``; ``show`` gives a run as the service's JSON document."""
         self._runs = runs
         self._events = events
+        self._clock = clock
         self._authenticate = authenticate
         self._show = show
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,14 +115,18 @@ class Live:
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         return self._authenticate(request.path, headers, peer)
 
-    async def serve(self, connection: ServerConnection, principal: Principal, session: Session | None) -> None:
-        """Talk with one listener until it goes."""
-        if len(self._clients) >= CLIENTS:
+    async def serve(
+        self, connection: ServerConnection, principal: Principal, session: Session | None, look: Look | None = None
+    ) -> None:
+        """Talk with one listener until it goes, or until its login is over. ``look`` asks again who it is."""
+        same = [one for one in self._clients if one.principal.name == principal.name]
+        if len(self._clients) >= CLIENTS or len(same) >= CLIENTS_EACH:
             await connection.close(Close.RESTART, "too many listeners")
             return
         client = _Client(principal, session)
         self._clients[client] = connection
         writer = asyncio.create_task(self._tell(client, connection))
+        watcher = asyncio.create_task(self._watch(client, connection, look) if look else asyncio.sleep(0))
         try:
             async for frame in connection:
                 if not await self._wish(client, frame):
@@ -127,7 +137,26 @@ class Live:
         finally:
             del self._clients[client]
             writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            watcher.cancel()
+            await asyncio.gather(writer, watcher, return_exceptions=True)
+
+    async def _watch(self, client: _Client, connection: ServerConnection, look: Look) -> None:
+        """Close a listener whose login is not what it was, or when it ends (S-07).
+
+        Looked at once behind the registration, since rights may have changed between the two; events tell the rest.
+        """
+        while True:
+            try:
+                principal, session = await asyncio.to_thread(look)
+            except ApplianceError:
+                break
+            if principal != client.principal:
+                break
+            until = session.expires_at if session is not None else principal.expires_at
+            if until is None:
+                return
+            await asyncio.sleep(max(0.0, (until - self._clock.now()).total_seconds()) + 0.05)
+        await connection.close(Close.REVOKED, "log in again")
 
     # ---- what it wants
 
@@ -227,6 +256,8 @@ class Live:
                 for client in self._clients:
                     if client.sees(run):
                         self._note_run(client, run)
+                if run.status not in run_state.LIVE:  # and so its token is dead (S-84)
+                    self._close(lambda client: client.principal.run_id == run.id)
             case LogGrew(run_id=run_id, size=size):
                 for client in self._clients:
                     if client.logs.get(run_id, size) < size:

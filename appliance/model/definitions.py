@@ -51,11 +51,15 @@ ITEMS = 1000  # jobs, schedules or elements in one place
 
 
 class JobReading(msgspec.Struct, frozen=True):
-    """A job that was read. ``raw``: as it stands in the file, as JSON values; its digest is the definition version."""
+    """A job that was read. ``raw``: as it stands in the file, as JSON values; its digest is the definition version.
+
+    ``place``: where it stands in its project.
+    """
 
     document: JobDocument
     raw: dict[str, Any]
     findings: tuple[Finding, ...] = ()
+    place: Place = ()
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -162,7 +166,7 @@ def _jobs(raw: Any, sink: Sink) -> list[JobReading]:
             read[document.identifier] = (document, _plain(item), place, own)
     for document, clean, place, own in read.values():
         check_job(document, clean, read, place, own)
-    return [JobReading(document, clean, tuple(own.findings)) for document, clean, _, own in read.values()]
+    return [JobReading(document, clean, tuple(own.findings), place) for document, clean, place, own in read.values()]
 
 
 def _read_job(raw: Any, place: Place, sink: Sink) -> JobDocument | None:

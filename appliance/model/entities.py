@@ -181,6 +181,7 @@ class Worker(msgspec.Struct, frozen=True):
     is_enabled: bool = True
     is_draining: bool = False
     journal_id: str | None = None
+    retired_journals: tuple[str, ...] = ()  # that it had before; their like is never welcome again (F26)
     last_contact_at: datetime | None = None
     clock_offset: float = 0.0  # seconds its clock is ahead of ours, measured at hello
     version: int = 1

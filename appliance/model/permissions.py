@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import msgspec
 
+from appliance.model.entities import Token, User
 from appliance.model.errors import Invalid
+from appliance.model.names import check_name
 
 ADMINISTRATOR, AUDITOR = "administrator", "auditor"
 VIEWER, OPERATOR, EDITOR = "viewer", "operator", "editor"
@@ -85,6 +88,19 @@ class Principal(msgspec.Struct, frozen=True):
     run_project: str | None = None
     worker_id: str | None = None
     token_id: str | None = None
+    expires_at: datetime | None = None  # of the token; None: it does not expire
+
+
+def principal_of(user: User, token: Token | None = None) -> Principal:
+    """A user, speaking for itself or by one of its tokens."""
+    return Principal(
+        Kind.USER,
+        user.name,
+        site_roles=user.site_roles,
+        project_roles=user.project_roles,
+        token_id=token.id if token else None,
+        expires_at=token.expires_at if token else None,
+    )
 
 
 ANONYMOUS = Principal(Kind.ANONYMOUS)
@@ -144,6 +160,11 @@ def check_project_role(role: str) -> str:
         sentence = f"{role[:40]!r} is no project role: use viewer, operator or editor"
         raise Invalid(sentence, {"role": "unknown role"})
     return role
+
+
+def check_project_roles(roles: Mapping[str, str]) -> dict[str, str]:
+    """Roles by project, if names and roles are possible ones. Raises Invalid."""
+    return {check_name("project", project): check_project_role(role) for project, role in roles.items()}
 
 
 def _user_may(principal: Principal, right: Right, project: str | None) -> bool:

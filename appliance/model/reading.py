@@ -133,7 +133,8 @@ def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
         return place, f"must be {_SHAPES.get(pattern[1].encode().decode('unicode_escape'), 'of another form')}"
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is not None:
-        return place, f"{unknown[1]!r} is not a known key"
+        guess = nearest(unknown[1], _keys(wanted_kind))
+        return place, f"{unknown[1]!r} is not a known key" + (f"; did you mean {guess!r}?" if guess else "")
     words = _words(wanted_kind)
     if message.startswith("Invalid enum value") and words:
         return place, "must be one of " + ", ".join(words)
@@ -146,6 +147,13 @@ def _words(kind: Any) -> list[str]:
     for part in get_args(kind):
         found += [part] if isinstance(part, str) else _words(part)
     return found
+
+
+def _keys(kind: Any) -> list[str]:
+    """The keys of the Structs that a type, or what it is made of, allows."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    return [key for part in get_args(kind) for key in _keys(part)]
 
 
 def _kind(value: Any) -> str:

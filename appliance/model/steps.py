@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -25,17 +27,20 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     is_skipped: bool = False
 
 
+_Stamp = Annotated[float, msgspec.Meta(ge=0, le=1e11)]  # as the protocol's: any of these is a date
+
+
 class _Note(msgspec.Struct, frozen=True):
-    """A line of the notes, as far as steps need it."""
+    """A line of the notes, as far as steps need it. A worker may send anything: numbers out of range are no note."""
 
     note: str
-    at: float = 0.0
+    at: _Stamp = 0.0
     phase: str = ""
-    index: int = 0
+    index: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)] = 0
     name: str | None = None
     command: str = ""
-    offset: int = 0
-    seconds: float | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 0
+    seconds: _Stamp | None = None
     code: int | None = None
     signal: str | None = None
     error: str | None = None

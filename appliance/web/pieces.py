@@ -120,12 +120,37 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A piece of a line. ``style``: names of classes, such as ``ink-red bold``, or "" for text as any other."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The job as it was when the run was triggered. ``since``: a sentence if it has changed or was removed, else "".
+
+    ``text``: all of it, as JSON.
+    """
+
+    version: str
+    since: str
+    commands: tuple[Value, ...]
+    text: str
+
+
+@dataclass(frozen=True)
 class LogLine:
-    """A line as shown. ``number`` counts from 1, ``None`` where counting costs too much. ``cut``: bytes left out."""
+    """A line as shown. ``number`` counts from 1, ``None`` where counting costs too much. ``cut``: bytes left out.
+
+    ``spans`` are the pieces of ``text`` with their colours.
+    """
 
     text: str
     number: int | None = None
     cut: int = 0
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +164,7 @@ class LogPart:
     follow_from: int = 0  # where the first line begins that has no newline yet: a follower reads on from there
     begins_inside: bool = False  # the first line began before ``start``
     ends_inside: bool = False  # the last line goes on, or its newline has not come yet
+    style: str = ",,"  # in which a follower goes on; static/ansi.js reads it
 
 
 @dataclass(frozen=True)

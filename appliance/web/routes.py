@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from appliance.accounts import Accounts
     from appliance.clock import Clock
+    from appliance.configuration import Configuration
     from appliance.model.entities import Run, Session
     from appliance.model.permissions import Principal, Right
     from appliance.projects import Projects
@@ -248,6 +249,7 @@ class Parts:
 
     accounts: Accounts
     projects: Projects
+    configuration: Configuration
     runs: Runs
     workers: Workers
     clock: Clock

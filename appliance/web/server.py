@@ -194,7 +194,11 @@ class WebServer:
         )
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(self._limits.threads)
-        self._server = _Server(self._application, self._adopt, self._limits, dispatcher, settings)
+        try:
+            self._server = _Server(self._application, self._adopt, self._limits, dispatcher, settings)
+        except OSError:
+            dispatcher.shutdown(cancel_pending=True, timeout=0.5)
+            raise
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         self._thread.start()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from appliance.web.pieces import (
+    Definition,
     Field,
     Form,
     Hint,
@@ -102,6 +103,7 @@ class ProjectPage(View):
     jobs: tuple[JobRow, ...]
     recent: tuple[RunRow, ...]
     runs_href: str
+    is_removed: bool = False  # from the project files; its history stays
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class JobPage(View):
     commands: tuple[Value, ...]  # name: setup, command or teardown
     history: tuple[RunRow, ...]
     paging: Paging
+    is_removed: bool = False  # from the project files; its history stays
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class RunPage(View):
     definition_version: str
     cancel_action: str | None
     abort_action: str | None
+    definition: Definition
 
 
 @dataclass(frozen=True)

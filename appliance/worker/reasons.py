@@ -78,14 +78,17 @@ def explain(error: BaseException, url: str) -> Trouble:
                 f"the certificate of {url} is not trusted ({error.verify_message}): check name, clock and CA"
             )
         case ssl.SSLError():
-            return Trouble(f"TLS with {url} failed ({error.reason}): is it http instead of https?")
+            why = getattr(error, "reason", None) or error  # only errors of OpenSSL itself have one
+            return Trouble(f"TLS with {url} failed ({why}): is it http instead of https?")
         case socket.gaierror():
             return Trouble(f"the name in {url} is not known here ({error.strerror}): check the spelling and the DNS")
         case TimeoutError():
             return Trouble(f"{url} did not answer in time: check address, port and firewall")
         case ConnectionRefusedError():
             return Trouble(f"nothing listens at {url}: is the server running, and is the port right?")
+        case ConnectionResetError() if url.startswith("https:"):
+            return Trouble(f"{url} cut the connection as TLS began: is it http instead of https?")
         case OSError():
-            return Trouble(f"{url} cannot be reached ({error.strerror or error})")
+            return Trouble(f"{url} cannot be reached ({error.strerror or str(error) or type(error).__name__})")
         case _:
             return Trouble(f"the connection to {url} failed: {type(error).__name__}: {error}")

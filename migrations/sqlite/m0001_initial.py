@@ -311,6 +311,7 @@ STATEMENTS = (
         is_enabled INTEGER NOT NULL CHECK (is_enabled IN (0, 1)),
         is_draining INTEGER NOT NULL CHECK (is_draining IN (0, 1)),
         journal_id TEXT,
+        retired_journals TEXT NOT NULL,
         last_contact_at INTEGER,
         clock_offset REAL NOT NULL,
         version INTEGER NOT NULL CHECK (version > 0)

@@ -158,11 +158,26 @@ def test_nothing_is_assigned_before_the_welcome(place: Place) -> None:
     assert len(ear.heard(m.Assign)) == 1
 
 
+def test_fault_F26_a_journal_that_was_replaced_is_never_welcome_again(place: Place) -> None:
+    worker = place.worker()
+    place.clock.advance(100)
+    talk, _, _ = place.connect(worker, journal=OTHER_JOURNAL)
+    talk.end(())
+    place.clock.advance(100_000)
+    _, ear, welcomes = place.connect(worker, journal=JOURNAL)
+    assert ear.closed is not None and ear.closed[0] == Close.DUPLICATE
+    assert welcomes == []
+
+
 def test_a_connection_that_ends_while_it_is_greeted_keeps_no_seat(place: Place) -> None:
     worker = place.worker()
     ear = Ear()
     talk = place.converse(worker, ear)
-    talk.greet(place.hello(), lambda _: talk.retire())
+
+    def hang_up(_: object) -> None:
+        talk.retire()
+
+    talk.greet(place.hello(), hang_up)
     talk.end(())
     assert not place.roster.is_connected(worker.id)
     early = place.converse(worker, ear)

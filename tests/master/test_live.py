@@ -62,6 +62,7 @@ def test_a_change_while_somebody_begins_to_follow_is_told(world: World, looks: i
         live = Live(
             cast(Runs, Overtaken(world, looks)),
             world.events,
+            world.clock,
             lambda path, headers, peer: (SYSTEM, None),
             lambda changed: json.dumps({"status": changed.status}).encode(),
         )

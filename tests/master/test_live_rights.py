@@ -65,6 +65,7 @@ def test_req_S_02_changes_of_foreign_runs_without_a_parent_are_not_told(
         live = Live(
             world.runs,
             world.events,
+            world.clock,
             lambda path, headers, peer: (who(own), None),
             lambda changed: json.dumps({"id": changed.id}).encode(),
         )

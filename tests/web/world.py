@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from appliance.accounts import Accounts, Login
 from appliance.clock import FakeClock
+from appliance.configuration import Configuration
 from appliance.db.logs import LogStore
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet
@@ -158,10 +159,13 @@ class World:
         self.runs = Runs(self.repository, self.logs, self.clock, self.events, JobVersions(self.repository))
         self.workers = Workers(self.repository, self.clock, self.events, Nobody(), self.random)
         self.put_projects("alpha", "beta")
+        self.project_files = self.logs_directory / "projects"
+        self.project_files.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.static_files = _static_files()
         self.parts = Parts(
             accounts=self.accounts,
             projects=self.projects,
+            configuration=Configuration(self.projects, self.runs, [self.project_files]),
             runs=self.runs,
             workers=self.workers,
             clock=self.clock,

@@ -17,7 +17,7 @@ from appliance.worker import rundir
 from appliance.worker.disk import Disk
 from appliance.worker.marks import read_marks
 from appliance.worker.notes import Notes
-from appliance.worker.output import Output
+from appliance.worker.output import SYNC_BYTES, Output
 from appliance.worker.rundir import RunDirectory
 from tests.worker.executions import Workshop, workshop
 
@@ -159,13 +159,14 @@ def test_notes_wait_for_a_full_disk_and_are_never_half_a_line(tmp_path: Path) ->
 def test_the_mark_says_what_of_the_log_is_durable(tmp_path: Path) -> None:
     directory = RunDirectory(str(tmp_path))
     output = Output(directory, 1 << 30, "this-boot", lambda note, **fields: None)
-    output.write(b"x" * (1 << 20))
+    much = b"x" * SYNC_BYTES
+    output.write(much)
     output.write(b"y")
-    first = {"offset": 1 << 20, "sha256": hashlib.sha256(b"x" * (1 << 20)).hexdigest(), "boot": "this-boot"}
+    first = {"offset": len(much), "sha256": hashlib.sha256(much).hexdigest(), "boot": "this-boot"}
     assert read_marks(directory) == [first]
     assert output.sync_at is not None
-    output.write(b"y" * (1 << 20))
-    assert [mark["offset"] for mark in read_marks(directory)] == [(2 << 20) + 1, 1 << 20]
+    output.write(much)
+    assert [mark["offset"] for mark in read_marks(directory)] == [2 * len(much) + 1, len(much)]
     with open(directory.file(rundir.MARK), "r+b") as file:
         file.seek(512)
         file.write(b"torn")

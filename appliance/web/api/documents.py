@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from appliance.model.changes import KeyChange
 from appliance.model.entities import Exit, Job, Project, Receipt, Run, Session, Source, Token, User
 from appliance.model.permissions import Principal
 from appliance.model.times import rfc3339
+from appliance.projects import RanWith
 from appliance.workers import WorkerState
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -91,6 +93,23 @@ class AskedDocument(RunDocument, frozen=True, kw_only=True):
 
     outcome: str
     message: str
+
+
+class DefinitionDocument(msgspec.Struct, frozen=True):
+    """The definition that a run was triggered with: ``job`` is as it stood in the project file.
+
+    ``in_force``: the version of the job now; null when it was removed. ``changed``: what differs in that version.
+    """
+
+    version: str
+    in_force: str | None
+    changed: list[KeyChange]
+    job: dict[str, Any]
+
+
+def definition_document(ran: RanWith) -> DefinitionDocument:
+    """The document of a definition."""
+    return DefinitionDocument(ran.version, ran.in_force, list(ran.changed), ran.document)
 
 
 class ProjectDocument(msgspec.Struct, frozen=True):

@@ -13,7 +13,14 @@ from appliance.model.permissions import Right, visible_projects
 from appliance.model.run_state import TERMINAL, Status
 from appliance.model.times import from_millis, from_rfc3339, to_millis
 from appliance.runs import LOG_PAGE, Asked
-from appliance.web.api.documents import AskedDocument, RunDocument, run_document, run_fields
+from appliance.web.api.documents import (
+    AskedDocument,
+    DefinitionDocument,
+    RunDocument,
+    definition_document,
+    run_document,
+    run_fields,
+)
 from appliance.web.api.lists import Listing
 from appliance.web.paging import PageQuery, read_cursor, write_cursor
 from appliance.web.routes import Parts, Request, Response, Route, content, document
@@ -71,6 +78,11 @@ def run_filter(query: RunQuery, visible: frozenset[str] | None) -> RunFilter:
 def run(request: Request, parts: Parts) -> Response:
     """One run, by id or by number."""
     return document(run_document(request.the_run, parts.runs.log_size(request.the_run.id)))
+
+
+def definition(request: Request, parts: Parts) -> Response:
+    """The job as it was when the run was triggered, and how it differs now."""
+    return document(definition_document(parts.projects.ran_with(request.the_run)))
 
 
 def log(request: Request, parts: Parts) -> Response:
@@ -133,6 +145,15 @@ ROUTES = (
         "run",
         answer=RunDocument,
         summary="A run by its number, or latest, or last-success",
+    ),
+    Route(
+        "GET",
+        "/api/v1/runs/<run_id>/definition",
+        definition,
+        Right.READ,
+        "run",
+        answer=DefinitionDocument,
+        summary="The definition that a run was triggered with",
     ),
     Route(
         "GET",

@@ -13,15 +13,15 @@ import msgspec
 from appliance.db.repository import RunFilter
 from appliance.model import definitions, documents
 from appliance.model.entities import IdempotencyKey, Job, Source
-from appliance.model.errors import Conflict, Invalid
+from appliance.model.errors import Conflict, Invalid, NotFound
 from appliance.model.permissions import Right, may
-from appliance.model.schema import Command, JobDocument
+from appliance.model.schema import JobDocument
 from appliance.web import forms
-from appliance.web.pages import links, rows
+from appliance.web.pages import definition, links, rows
 from appliance.web.pages.answers import reader, refuse, show
 from appliance.web.pages.runs import next_place, place
 from appliance.web.paging import Cursor
-from appliance.web.pieces import Form, Paging, Value
+from appliance.web.pieces import Form, Paging, RunRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import JobPage
 
@@ -42,8 +42,12 @@ class TriggerForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def job(request: Request, parts: Parts) -> Response:
-    """The job with an empty form."""
-    return show(_page(request, parts, _job(request, parts)))
+    """The job with an empty form; the history alone of one that was removed."""
+    try:
+        found = _job(request, parts)
+    except NotFound:
+        return show(_removed(request, parts, request.params["project"], request.params["job"]))
+    return show(_page(request, parts, found))
 
 
 def trigger(request: Request, parts: Parts) -> Response:
@@ -73,16 +77,9 @@ def _job(request: Request, parts: Parts) -> Job:
 
 
 def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] | None = None) -> JobPage:
-    now = parts.clock.now()
     document = definitions.job_of(found.document)
     project = parts.projects.project(found.project)
-    where = RunFilter(project=(found.project,), job=(found.identifier,))
-    # A refused form comes back without a query of its own: the newest runs stand beside it.
-    cursor = request.query.cursor if isinstance(request.query, JobQuery) else None
-    listing = f"{found.project}/{found.identifier}"
-    runs = parts.runs.find(where, place(parts, listing, cursor), HISTORY + 1)
-    here = links.job(found.project, found.identifier)
-    older = next_place(parts, listing, runs, HISTORY)
+    history, paging = _history(request, parts, found.project, found.identifier)
     because = ""
     if not project.is_enabled:
         because = "The project is disabled: its runs wait until it is enabled."
@@ -97,14 +94,48 @@ def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] |
         is_enabled=found.is_enabled and project.is_enabled,
         disabled_because=because,
         findings=found.findings,
-        form=_form(here, document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
-        commands=_commands(document),
-        history=rows.run_rows(runs[:HISTORY], now),
-        paging=Paging(
-            first=here if cursor else None,
-            next=links.with_query(here, cursor=older) if older else None,
-        ),
+        form=_form(links.job(found.project, found.identifier), document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
+        commands=definition.commands(document),
+        history=history,
+        paging=paging,
     )
+
+
+def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage:
+    """A job that is in the project files no more, and ran. Raises NotFound."""
+    last = parts.runs.numbered(project, job, "latest")
+    history, paging = _history(request, parts, project, job)
+    document = definitions.job_of(parts.projects.ran_with(last).document)
+    return JobPage(
+        title=document.display_name or job,
+        project=project,
+        project_href=links.project(project),
+        job=job,
+        description=document.description,
+        is_enabled=False,
+        disabled_because="This job was removed from the project files. Its history stays.",
+        findings=(),
+        form=None,
+        commands=definition.commands(document),
+        history=history,
+        paging=paging,
+        is_removed=True,
+    )
+
+
+def _history(request: Request, parts: Parts, project: str, job: str) -> tuple[tuple[RunRow, ...], Paging]:
+    where = RunFilter(project=(project,), job=(job,))
+    # A refused form comes back without a query of its own: the newest runs stand beside it.
+    cursor = request.query.cursor if isinstance(request.query, JobQuery) else None
+    listing = f"{project}/{job}"
+    runs = parts.runs.find(where, place(parts, listing, cursor), HISTORY + 1)
+    here = links.job(project, job)
+    older = next_place(parts, listing, runs, HISTORY)
+    paging = Paging(
+        first=here if cursor else None,
+        next=links.with_query(here, cursor=older) if older else None,
+    )
+    return rows.run_rows(runs[:HISTORY], parts.clock.now()), paging
 
 
 def _form(action: str, document: JobDocument, given: Mapping[str, str] | None) -> Form:
@@ -114,20 +145,6 @@ def _form(action: str, document: JobDocument, given: Mapping[str, str] | None) -
         fields=forms.parameter_fields(document.parameters, given),
         hidden=(("key", secrets.token_hex(16)),),
     )
-
-
-def _commands(document: JobDocument) -> tuple[Value, ...]:
-    phases = (
-        ("setup", document.definition.setup_commands),
-        ("command", document.definition.commands),
-        ("teardown", document.definition.teardown_commands),
-    )
-    return tuple(Value(part, _text(command)) for part, commands in phases for command in commands)
-
-
-def _text(command: str | list[str] | Command) -> str:
-    run = command.run if isinstance(command, Command) else command
-    return run if isinstance(run, str) else " ".join(run)
 
 
 ROUTES = (

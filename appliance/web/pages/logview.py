@@ -1,46 +1,20 @@
 """Bytes of a log become lines that are safe to show and cheap to make, whatever a job wrote.
 
-Escape sequences are dropped (S-16), progress lines that overwrite themselves with CR show their last state, control
-characters and marks that turn the direction of text become visible, long lines are cut and say so. All of it is linear
-in the bytes shown. The exact bytes are a download away.
+Colours become classes and all other escape sequences are dropped (S-16, ``ansi``), progress lines that overwrite
+themselves with CR show their last state, control characters and marks that turn the direction of text become visible,
+long lines are cut and say so. All of it is linear in the bytes shown. The exact bytes are a download away.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from appliance.web.pages import ansi
 from appliance.web.pieces import LogLine, LogPart
 
 PART = 256 * 1024  # bytes of one page
 LINES = 2000  # lines of one page
 LINE_LIMIT = 16 * 1024  # bytes shown of one line
-
-# Every repeat is possessive, and every body stops at the next ESC: no input makes this look at a byte twice.
-_ESCAPE = re.compile(
-    "\x1b(?:"
-    r"\[[0-?]*+[ -/]*+[@-~]?"  # CSI: colours, cursor moves
-    "|\\][^\x07\x1b\x9c]*+(?:\x07|\x9c|\x1b\\\\)?"  # OSC: titles, links, the clipboard
-    "|[PX^_][^\x07\x1b\x9c]*+(?:\x07|\x9c|\x1b\\\\)?"  # device and other strings
-    r"|[ -/]*+[0-~]?"
-    ")"
-)
-_UNSEEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-
-
-def clean(line: str) -> str:
-    """One line without its newline, as a terminal would leave it, with nothing in it that acts."""
-    line = _ESCAPE.sub("", line).rstrip("\r")
-    if "\r" in line:
-        line = line[line.rindex("\r") + 1 :]
-    return _UNSEEN.sub(_picture, line)
-
-
-def _picture(found: re.Match[str]) -> str:
-    point = ord(found[0])
-    if point < 0x20:
-        return chr(0x2400 + point)
-    return "\u2421" if point == 0x7F else f"⟨U+{point:04X}⟩"
 
 
 def forward(content: bytes, start: int, size: int, first_number: int | None, begins_inside: bool = False) -> LogPart:
@@ -99,20 +73,26 @@ def _part(
     begins_inside: bool,
     ends_inside: bool,
 ) -> LogPart:
-    shown = tuple(
-        _line(line, None if numbers_from is None else numbers_from + index) for index, line in enumerate(lines)
-    )
-    follow_from = end - len(lines[-1]) if ends_inside and lines else end
-    return LogPart(shown, start, end, size, follow_from, begins_inside, ends_inside)
+    shown: list[LogLine] = []
+    style = before = ansi.PLAIN  # a colour lasts until it is changed; what came before the part is not at hand
+    for index, line in enumerate(lines):
+        before = style
+        made, style = _line(line, None if numbers_from is None else numbers_from + index, before)
+        shown.append(made)
+    is_open = ends_inside and bool(lines)
+    follow_from = end - len(lines[-1]) if is_open else end
+    style = before if is_open else style
+    return LogPart(tuple(shown), start, end, size, follow_from, begins_inside, ends_inside, style.written)
 
 
-def _line(line: bytes, number: int | None) -> LogLine:
+def _line(line: bytes, number: int | None, style: ansi.Style) -> tuple[LogLine, ansi.Style]:
     cut = 0
     if len(line) > LINE_LIMIT:
         kept = whole_characters(line[:LINE_LIMIT])
         cut = len(line) - kept
         line = line[:kept]
-    return LogLine(clean(line.decode("utf-8", "replace")), number, cut)
+    spans, style = ansi.spans(line.decode("utf-8", "replace"), style)
+    return LogLine("".join(span.text for span in spans), number, cut, spans), style
 
 
 def whole_characters(content: bytes) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.db.repository import RunFilter
 from appliance.model.entities import Job
+from appliance.model.errors import NotFound
 from appliance.model.permissions import Right, visible_projects
 from appliance.web.pages import links, rows
 from appliance.web.pages.answers import show
@@ -31,9 +32,14 @@ def projects(request: Request, parts: Parts) -> Response:
 
 
 def project(request: Request, parts: Parts) -> Response:
-    """The jobs of one project and its latest runs."""
-    found = parts.projects.project(request.params["project"])
-    name = found.identifier
+    """The jobs of one project and its latest runs; the runs alone of one that was removed (the gate knows it)."""
+    name = request.params["project"]
+    try:
+        found = parts.projects.project(name)
+    except NotFound:
+        recent = parts.runs.find(RunFilter(project=(name,)), None, RECENT)
+        shown = rows.run_rows(recent, parts.clock.now())
+        return show(ProjectPage(name, name, False, (), shown, links.runs(project=name), is_removed=True))
     recent = parts.runs.find(RunFilter(project=(name,)), None, RECENT)
     return show(
         ProjectPage(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from appliance.model import definitions
 from appliance.model.entities import Run
-from appliance.model.errors import NotFound
 from appliance.model.permissions import Right, may
 from appliance.model.run_state import LIVE, Status
-from appliance.web.pages import links, logview, rows
+from appliance.web.pages import definition, links, logview, rows
 from appliance.web.pages.answers import reader, show
 from appliance.web.pieces import When
 from appliance.web.rendering import show_bytes
@@ -43,6 +42,7 @@ def run(request: Request, parts: Parts) -> Response:
     size = parts.runs.log_size(found.id)
     tail = parts.runs.log(found.id, max(0, size - TAIL), TAIL)
     receipt, is_good = _receipt(found, size)
+    ran_with = parts.projects.ran_with(found)
     times = (
         ("Triggered", found.created_at),
         ("Assigned", found.assigned_at),
@@ -57,7 +57,7 @@ def run(request: Request, parts: Parts) -> Response:
             stay_href=links.with_query(here, stay="yes"),
             times=tuple((label, When(at, rows.ago(at, now))) for label, at in times if at is not None),
             ending=_ending(found),
-            parameters=rows.values(found.parameters, _secrets(parts, found)),
+            parameters=rows.values(found.parameters, _secrets(ran_with.document)),
             steps=tuple(rows.step(step, found) for step in parts.runs.steps(found.id)),
             results=rows.values(parts.runs.results(found.id)),
             notes=found.notes,
@@ -71,6 +71,7 @@ def run(request: Request, parts: Parts) -> Response:
             definition_version=found.definition_version,
             cancel_action=f"{here}/cancel" if may_control and _may_cancel(found) else None,
             abort_action=f"{here}/abort" if may_control and _may_abort(found) else None,
+            definition=definition.shown(ran_with),
         )
     )
 
@@ -129,12 +130,9 @@ def _receipt(found: Run, size: int) -> tuple[str, bool]:
     return f"{show_bytes(size)} arrived. Whether that is all is not known.", False
 
 
-def _secrets(parts: Parts, found: Run) -> frozenset[str]:
-    """The parameters that may not be shown, by the definition in force."""
-    try:
-        declared = definitions.job_of(parts.projects.job(found.project, found.job).document).parameters
-    except NotFound:
-        return frozenset()
+def _secrets(document: dict[str, Any]) -> frozenset[str]:
+    """The parameters that may not be shown, by the definition that the run was triggered with."""
+    declared = definitions.job_of(document).parameters
     return frozenset(parameter.key for parameter in declared if parameter.type == "secret")
 
 

@@ -1,6 +1,6 @@
 // Follows the log of a run: appends bytes as they come, each exactly once, whatever happens to the connection.
 import { connected, listen } from "./events.js";
-import { clean } from "./text.js";
+import { read as readStyle, spans } from "./ansi.js";
 
 const box = document.querySelector("[data-follow]");
 const state = document.getElementById("follow-state");
@@ -8,9 +8,11 @@ const ends = document.querySelectorAll(".follow-end");
 const run = box.dataset.follow;
 const kept = 5000; // rows in the page; earlier ones are a link away
 const held = 65536; // characters kept of a line that has not ended
+const longest = 16384; // characters shown of a line
 const decoder = new TextDecoder("utf-8");
 let offset = Number(box.dataset.offset);
 let rest = "";
+let style = readStyle(box.dataset.style); // in which the line begins that has not ended
 let isDone = false;
 let isReading = false;
 let hasDropped = false;
@@ -36,7 +38,15 @@ function toEnd() {
   if (page !== null) page.scrollTop = page.scrollHeight;
 }
 
-function row(text) {
+function cut(line) {
+  const made = document.createElement("i");
+  made.className = "cut";
+  made.textContent = `… ${line.length - longest} more characters in this line: see the raw log`;
+  return made;
+}
+
+// The row of a line that begins in `style`, which then is the style after it.
+function row(line, ending) {
   const made = document.createElement("span");
   made.className = "row";
   if (number > 0) {
@@ -49,7 +59,19 @@ function row(text) {
     made.id = `L${number}`;
     made.append(at);
   }
-  made.append(text);
+  const shown = spans(line.slice(0, longest), style);
+  for (const span of shown.spans) {
+    if (span.style === "") made.append(span.text);
+    else {
+      const piece = document.createElement("span");
+      piece.className = span.style;
+      piece.textContent = span.text;
+      made.append(piece);
+    }
+  }
+  if (line.length > longest) made.append(cut(line));
+  made.append(ending);
+  style = shown.style;
   return made;
 }
 
@@ -57,8 +79,11 @@ function show(text) {
   const stays = isAtEnd();
   const lines = (rest + text).split("\n");
   rest = lines.pop();
-  const again = rest.lastIndexOf("\r", rest.length - 2);
-  if (again >= 0) rest = rest.slice(again + 1); // progress that overwrites itself
+  const again = rest.length > longest ? rest.lastIndexOf("\r", rest.length - 2) : -1;
+  if (again >= 0) { // progress that overwrites itself
+    style = spans(rest.slice(0, again), style).style;
+    rest = rest.slice(again + 1);
+  }
   if (rest.length > held) rest = rest.slice(0, held);
   if (open !== null) open.remove();
   open = null;
@@ -66,14 +91,16 @@ function show(text) {
   if (lines.length > kept) {
     hasDropped = true;
     if (number > 0) number += lines.length - kept;
-    lines.splice(0, lines.length - kept);
+    for (const line of lines.splice(0, lines.length - kept)) style = spans(line.slice(0, longest), style).style;
   }
   for (const line of lines) {
-    fresh.append(row(`${clean(line)}\n`));
+    fresh.append(row(line, "\n"));
     if (number > 0) number += 1;
   }
   if (rest !== "") {
-    open = row(clean(rest));
+    const begun = style;
+    open = row(rest, "");
+    style = begun; // its row is made anew when more of it comes
     fresh.append(open);
   }
   box.append(fresh);

