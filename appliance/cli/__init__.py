@@ -21,7 +21,7 @@ from appliance.cli.base import Globals, LazyGroup
         "serve": ("appliance.cli.server:serve", "Run the server."),
         "demo": ("appliance.cli.demo:demo", "Try everything: a server, a worker and example jobs."),
         "db": ("appliance.cli.database:db", "Migrate or check the database."),
-        "config": ("appliance.cli.config:config", "Check project files."),
+        "config": ("appliance.cli.config:config", "Check, compare and apply project files."),
         "worker": ("appliance.cli.workers:worker", "Run a worker; administer workers."),
         "trigger": ("appliance.cli.trigger:trigger", "Start a run of a job."),
         "run": ("appliance.cli.runs:run", "Look at runs, cancel and abort them."),

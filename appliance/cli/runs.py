@@ -91,6 +91,7 @@ def show(options: Globals, name: str) -> None:
             "command": ending.get("command"),
             "exit code": ending.get("code"),
             "signal": ending.get("signal"),
+            "definition": found.get("definition_version"),
             "parameters": found.get("parameters"),
             "source": found.get("source"),
             "worker": found.get("worker"),

@@ -104,6 +104,19 @@ class Client:
         """Let a job run, or not."""
         return self._http.document("PATCH", _job_path(project, job), body={"is_enabled": is_enabled})
 
+    def configuration(self) -> Document:
+        """All that is in force, as one project file; for administrators."""
+        return self._http.document("GET", "/api/v1/config")
+
+    def apply_configuration(self, *, dry_run: bool = False, with_findings: bool = False) -> Document:
+        """Let the server read its project files again: ``{is_applied, changes, findings, cancelled}``.
+
+        ``dry_run``: only tell what would change. ``with_findings``: also when jobs have findings; those are marked.
+        Raises Invalid, with a text for each place, when the files are refused; then nothing was changed.
+        """
+        body = {"dry_run": dry_run, "with_findings": with_findings}
+        return self._http.document("POST", "/api/v1/config/apply", body=body)
+
     def trigger(
         self, project: str, job: str, parameters: Mapping[str, Any] | None = None, *, key: str | None = None
     ) -> Document:
@@ -143,6 +156,10 @@ class Client:
         if not project or not job or "/" in job or not number:
             raise Invalid(f"not a run: {name[:200]!r}; write project/job#7, project/job#latest or its id")
         return self.numbered_run(project, job, number)
+
+    def definition(self, run_id: str) -> Document:
+        """The job as it was when the run was triggered: ``{version, in_force, changed, job}``."""
+        return self._http.document("GET", f"{run_path(run_id)}/definition")
 
     def results(self, run_id: str) -> Document:
         """The results of a run, as far as they are."""

@@ -188,7 +188,11 @@ PROTECTIVE = frozenset({"pool", "pools", "locks", "concurrency", "secrets"})
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a project file, for editors and ``orchestra config schema``."""
-    return msgspec.json.schema(ProjectFile)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Projects of Orchestra Appliance",
+        **msgspec.json.schema(ProjectFile),
+    }
 
 
 def parse_size(text: str) -> int:

@@ -30,16 +30,20 @@ def bury(directory: RunDirectory, boot_id: str) -> None:
         started = directory.read_object(rundir.STARTED) or {}
     except Damaged:
         started = {}
-    is_same_boot = started.get("boot") == boot_id
+    boot = started.get("boot")
+    is_other_boot = isinstance(boot, str) and boot != boot_id  # started.json is durable before anything runs (5.6)
     until = _modified(directory)
     notes = _whole_notes(directory)
-    if not is_same_boot:
-        _cut_log(directory, started.get("boot"))
+    if is_other_boot:
+        _cut_log(directory, boot)
     if directory.has(rundir.TAIL):
         os.unlink(directory.file(rundir.TAIL))
     command = _last_begun(notes)
     record: dict[str, Any] = {"format": rundir.FORMAT, "status": "errored", "notes": []}
-    if not is_same_boot:
+    if boot is None:
+        record["reason"] = "internal_error"
+        record["sentence"] = "files of the run were removed or spoilt while it ran; what is left of its output was kept"
+    elif is_other_boot:
         record["reason"] = "worker_host_restarted"
         record["sentence"] = "the machine of the worker restarted; up to 5 s of output may be missing"
     elif command is None:

@@ -69,7 +69,7 @@ def spans(line: str, style: Style = PLAIN) -> tuple[tuple[Span, ...], Style]:
 
     A carriage return begins the line again: what stood before it is not shown, unless nothing follows.
     """
-    shown: list[Span] = []
+    shown: list[tuple[str, list[str]]] = []  # classes, and the texts that have them
     is_over = False
     at = 0
     for found in _tokens(line):
@@ -80,24 +80,24 @@ def spans(line: str, style: Style = PLAIN) -> tuple[tuple[Span, ...], Style]:
         at = found.end()
     if at < len(line):
         _write(shown, line[at:], style, is_over)
-    return tuple(shown), style
+    return tuple(Span("".join(texts), classes) for classes, texts in shown), style
 
 
 def _tokens(line: str) -> Iterator[re.Match[str]]:
     return ESCAPE.finditer(line) if "\x1b" in line else iter(())
 
 
-def _write(shown: list[Span], text: str, style: Style, is_over: bool) -> bool:
+def _write(shown: list[tuple[str, list[str]]], text: str, style: Style, is_over: bool) -> bool:
     """Add text; answers whether the next one begins the line again."""
     body = text.rstrip("\r")
     if body:
         if is_over or "\r" in body:
             shown.clear()
             body = body[body.rfind("\r") + 1 :]
-        classes, body = style.classes, UNSEEN.sub(_picture, body)
-        if shown and shown[-1].style == classes:
-            body = shown.pop().text + body
-        shown.append(Span(body, classes))
+        classes = style.classes
+        if not shown or shown[-1][0] != classes:
+            shown.append((classes, []))
+        shown[-1][1].append(UNSEEN.sub(_picture, body))
         is_over = False
     return is_over or text.endswith("\r")
 

@@ -45,8 +45,11 @@ def job(request: Request, parts: Parts) -> Response:
     """The job with an empty form; the history alone of one that was removed."""
     try:
         found = _job(request, parts)
-    except NotFound:
-        return show(_removed(request, parts, request.params["project"], request.params["job"]))
+    except NotFound as missing:
+        view = _removed(request, parts, request.params["project"], request.params["job"])
+        if view is None:
+            raise missing from None
+        return show(view)
     return show(_page(request, parts, found))
 
 
@@ -94,16 +97,19 @@ def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] |
         is_enabled=found.is_enabled and project.is_enabled,
         disabled_because=because,
         findings=found.findings,
-        form=_form(links.job(found.project, found.identifier), document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
+        form=_form(found, document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
         commands=definition.commands(document),
         history=history,
         paging=paging,
     )
 
 
-def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage:
-    """A job that is in the project files no more, and ran. Raises NotFound."""
-    last = parts.runs.numbered(project, job, "latest")
+def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage | None:
+    """A job that is in the project files no more. None: there never was one, or it never ran."""
+    try:
+        last = parts.runs.numbered(project, job, "latest")
+    except NotFound:
+        return None
     history, paging = _history(request, parts, project, job)
     document = definitions.job_of(parts.projects.ran_with(last).document)
     return JobPage(
@@ -138,9 +144,9 @@ def _history(request: Request, parts: Parts, project: str, job: str) -> tuple[tu
     return rows.run_rows(runs[:HISTORY], parts.clock.now()), paging
 
 
-def _form(action: str, document: JobDocument, given: Mapping[str, str] | None) -> Form:
+def _form(found: Job, document: JobDocument, given: Mapping[str, str] | None) -> Form:
     return Form(
-        action=action,
+        action=links.job(found.project, found.identifier),
         submit="Trigger",
         fields=forms.parameter_fields(document.parameters, given),
         hidden=(("key", secrets.token_hex(16)),),

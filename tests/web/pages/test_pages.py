@@ -248,7 +248,7 @@ def test_a_log_of_a_live_run_begins_at_its_end(site: Site) -> None:
     run = site.run("nightly", Status.RUNNING, log)
     page = site.login().get(f"/p/website/nightly/{run.number}/log").text
     assert "row 99999\n" in page and "half a" in page and "row 5\n" not in page
-    assert f'data-follow="{run.id}" data-offset="{len(log) - len("half a")}" data-partial' in page
+    assert f'data-follow="{run.id}" data-offset="{len(log) - len("half a")}" data-style=",," data-partial' in page
 
 
 def test_req_S_15_the_raw_log_is_exact_and_no_browser_interprets_it(site: Site) -> None:
