@@ -59,9 +59,7 @@ setup(
     package_dir=BESIDE,
     package_data={
         "appliance": ["py.typed", "*.txt", "examples/**/*"],
-        "appliance.model": ["*.txt"],
-        "appliance.web": ["templates/**/*", "static/**/*", "*.txt", "*.yaml"],
-        "appliance.migrations": ["**/*.sql"],
+        "appliance.web": ["templates/**/*", "static/**/*"],
         "appliance.systemd": ["*.service", "*.conf"],
     },
     exclude_package_data={"": ["**/__pycache__/*", "**/*.pyc"]},

@@ -273,7 +273,7 @@ class Accounts:
         try:
             self._authenticate(user, current, address, None)
         except Unauthenticated:
-            raise Invalid("the current password is wrong", {"current": "wrong"}) from None
+            raise Invalid("the current password is wrong", {"current": "this is not your current password"}) from None
         self.set_password(user, new)
         return None if session is None else self._open_session(self.user(user), address, session.agent)
 

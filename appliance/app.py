@@ -106,7 +106,7 @@ class Appliance(Foundation):
 
     @cached_property
     def gateway(self) -> Gateway:
-        """The WebSockets."""
+        """The asyncio thread with all WebSockets: workers, and live pages."""
         second = self.settings.server.second_port
         return Gateway(
             repository=self.repository,
@@ -184,7 +184,7 @@ class Appliance(Foundation):
 
     @cached_property
     def web(self) -> WebServer:
-        """The port."""
+        """The port: pages and service in threads; an Upgrade leaves it for the gateway."""
         listen, limits = self.settings.server.listen, self.settings.limits
         return WebServer(
             build(self.parts),

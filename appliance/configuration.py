@@ -58,7 +58,8 @@ class Configuration:
         """
         with self._lock:
             loaded = self._projects.read(self._paths)
-            refuse(loaded.refusing if with_findings else loaded.findings)
+            if refusing := loaded.refusing if with_findings else loaded.findings:
+                raise refusal(refusing)
             before = as_file(self._projects.in_force())
             self._projects.put_in_force(loaded)
             applied = self._applied(before, loaded)
@@ -69,7 +70,8 @@ class Configuration:
         """What ``apply`` would change; the findings do not keep it from telling. Raises Invalid for unusable files."""
         with self._lock:
             loaded = self._projects.read(self._paths)
-            refuse(loaded.refusing)
+            if loaded.refusing:
+                raise refusal(loaded.refusing)
             before = as_file(self._projects.in_force())
         return Applied(False, tuple(changes(before, as_file(loaded.configuration))), loaded.findings, 0)
 
@@ -97,14 +99,12 @@ def as_file(configuration: ProjectSet) -> dict[str, Any]:
     }
 
 
-def refuse(findings: Sequence[FoundInFile]) -> None:
-    """Raise Invalid if there is a finding."""
-    if not findings:
-        return
+def refusal(findings: Sequence[FoundInFile]) -> Invalid:
+    """Why nothing was changed: ``errors`` maps each place, as ``file:line``, to what is wrong there."""
     errors: dict[str, str] = {}
     for finding in findings:
         place = f"{finding.file}:{finding.line}" if finding.line else finding.file
         sentence = ": ".join(part for part in (finding.subject, finding.sentence) if part)
         errors[place] = f"{errors[place]}; {sentence}" if place in errors else sentence
     count = f"{len(findings)} things are wrong" if len(findings) > 1 else "something is wrong"
-    raise Invalid(f"{count} with the project files, and nothing was changed", errors)
+    return Invalid(f"{count} with the project files, and nothing was changed", errors)

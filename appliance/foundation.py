@@ -70,7 +70,7 @@ class Foundation:
 
     @cached_property
     def repository(self) -> Repository:
-        """The database."""
+        """Everything that is stored, except bytes of output. Opened by whoever starts; once."""
         return self.new_repository()
 
     def new_repository(self) -> Repository:
@@ -79,12 +79,12 @@ class Foundation:
 
     @cached_property
     def logs(self) -> LogStore:
-        """The log files."""
+        """The bytes of output, results and notes of runs."""
         return LogStore(self.directory / "logs", boot_id(), on_fatal=self.on_fatal)
 
     @cached_property
     def events(self) -> Events:
-        """What happened."""
+        """Where parts hear of what others did."""
         return Events()
 
     # ---- use cases
@@ -136,7 +136,7 @@ class Foundation:
 
     @cached_property
     def projects(self) -> Projects:
-        """The configuration."""
+        """Projects and jobs in force, and their flags."""
         return Projects(self.repository, self.clock, self.events)
 
     @cached_property
@@ -146,7 +146,7 @@ class Foundation:
 
     @cached_property
     def workers(self) -> Workers:
-        """Workers."""
+        """Workers, their tokens, and whether they are connected."""
         return Workers(self.repository, self.clock, self.events, self.presence, secrets.token_bytes)
 
     @cached_property

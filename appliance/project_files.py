@@ -24,6 +24,7 @@ import yaml
 
 from appliance.model.errors import Invalid
 from appliance.model.names import nearest
+from appliance.model.schema import FILE_LATER
 from appliance.private_files import check_not_writable
 
 SUFFIXES = (".yaml", ".yml", ".py")
@@ -141,7 +142,7 @@ def _projects_of(document: object, lines: Mapping[Place, int], file: Path) -> li
         hint = f", not {near!r}" if near not in (None, "projects") else ""
         raise _Refused(lines.get((near or "",), lines.get((), 0)), f"must hold a list named 'projects'{hint}")
     for key in document:
-        if key in ("pools", "locks"):
+        if key in FILE_LATER:
             raise _Refused(lines.get((key,), 0), f"{key!r} is not supported by this version: remove it")
         if key != "projects":
             raise _Refused(lines.get((key,), 0), f"unknown key {str(key)[:80]!r} beside 'projects'")

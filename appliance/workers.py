@@ -152,7 +152,7 @@ class Workers:
             worker=worker,
             is_active=self.presence.is_connected(worker.id),
             used=self.presence.used(worker.id),
-            properties={**worker.reported, **worker.properties},
+            properties=worker.known,
         )
 
     # ---- what the master notes

@@ -23,6 +23,7 @@ class Use:
     command: str
     resident: float
     proportional: float
+    private: float
     seconds: float
 
 
@@ -99,8 +100,9 @@ def use(pids: Iterable[int]) -> list[Use]:
             seconds = sum(int(text) for text in fields[11:15]) / _TICKS
             sizes = dict(line.split(":")[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            megabytes = {key: int(sizes[key].split()[0]) / 1024 for key in ("Rss", "Pss")}
-            found.append(Use(pid, command, megabytes["Rss"], megabytes["Pss"], seconds))
+            keys = ("Rss", "Pss", "Private_Clean", "Private_Dirty")
+            resident, proportional, *private = (int(sizes[key].split()[0]) / 1024 for key in keys)
+            found.append(Use(pid, command, resident, proportional, sum(private), seconds))
     return found
 
 

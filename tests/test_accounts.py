@@ -121,7 +121,7 @@ def test_defect_J42_a_password_change_and_the_end_of_the_sessions_are_one_write(
     assert [session.id for session in place.accounts.sessions("ada")] == [fresh.session.id]
     with pytest.raises(Invalid) as caught:
         place.accounts.change_password("ada", PASSWORD, "yet another fine pass phrase", HERE, None)
-    assert caught.value.errors == {"current": "wrong"}
+    assert caught.value.errors == {"current": "this is not your current password"}
 
 
 # ---- tokens

@@ -180,7 +180,7 @@ def test_fault_F18_a_storage_error_ends_the_server_with_1(make: Make, capsys: py
     assert "listening on http://127.0.0.1:" in capsys.readouterr().out
 
 
-def test_req_X_14_a_deployment_replaces_a_part(make: Make) -> None:
+def test_req_X14_a_deployment_replaces_a_part(make: Make) -> None:
     class Patient(InMemory):
         @cached_property
         def limits(self) -> Limits:

@@ -225,7 +225,7 @@ projects:
 REFUSED = {
     "unreadable file": ("projects: [", 1, "not YAML"),
     "project without a name": ("projects:\n  - display_name: x\n", 2, "identifier"),
-    "project whose name is none": ("projects:\n  - identifier: a/b\n", 2, "a project needs an identifier"),
+    "project whose name is none": ("projects:\n  - identifier: a/b\n", 2, "'a/b' cannot name a project"),
     "two projects": ("projects:\n  - identifier: a\n  - identifier: a\n", 3, "there is a project 'a' already"),
     "two projects but for case": ("projects:\n  - identifier: a\n  - identifier: A\n", 3, "differ only in case"),
     "two jobs": (TWO_JOBS.format("j"), 5, "two jobs 'j'"),

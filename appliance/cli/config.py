@@ -64,6 +64,8 @@ def diff(options: Globals, paths: tuple[Path, ...]) -> int:
 
     Without PATH: what 'config apply' would change, by the files as the server itself sees them. Changes nothing.
     """
+    from appliance.configuration import refusal
+
     with options.client() as client:
         if not paths:
             try:
@@ -74,7 +76,7 @@ def diff(options: Globals, paths: tuple[Path, ...]) -> int:
         else:
             loaded = _read(paths)
             if loaded.refusing:
-                return _refused(options, _refusal(loaded))
+                return _refused(options, refusal(loaded.refusing))
             changes, findings = _changes(client.configuration(), loaded), _findings(loaded)
     if options.as_json:
         output.write_json({"changes": changes, "findings": findings})
@@ -133,16 +135,6 @@ def _changes(in_force: dict[str, Any], loaded: Loaded) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = msgspec.to_builtins(changes(in_force, as_file(loaded.configuration)))
     return found
-
-
-def _refusal(loaded: Loaded) -> Invalid:
-    from appliance.configuration import refuse
-
-    try:
-        refuse(loaded.refusing)
-    except Invalid as error:
-        return error
-    raise ValueError("nothing refuses this configuration")
 
 
 def _refused(options: Globals, error: Invalid) -> int:

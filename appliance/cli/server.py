@@ -102,8 +102,9 @@ def initialise(
 ) -> Initialised:
     """Make a data directory, whole or not at all. Raises Conflict if it is one already, ConfigurationError, Invalid."""
     from appliance import config
+    from appliance.foundation import DATABASE_FILE
 
-    taken = [name for name in (config.SERVER_FILE, config.KEY_FILE, "orchestra.db") if (directory / name).exists()]
+    taken = [name for name in (config.SERVER_FILE, config.KEY_FILE, DATABASE_FILE) if (directory / name).exists()]
     if taken:
         raise Conflict(f"{directory} is initialised already: it holds {taken[0]}")
     existed, before = directory.exists(), set(directory.iterdir()) if directory.exists() else set()

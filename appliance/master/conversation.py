@@ -111,8 +111,7 @@ class Conversation:
         self._holder = Holder(
             worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3)
         )
-        takes_work = worker.is_enabled and not worker.is_draining
-        merge = self._inventories.reconcile(self._holder, greeting.held, takes_work=takes_work)
+        merge = self._inventories.reconcile(self._holder, greeting.held, takes_work=worker.takes_work)
         seat = Seat(worker, self._voice, hello.journal)
         seat.is_greeting = True  # it has its runs, and gets no others before it has heard its welcome
         with self._idle:

@@ -163,7 +163,7 @@ class Dispatcher:
         """The oldest waiting run that a seat can have, taken from the queue, and the least loaded such seat."""
         with self._lock:
             heads = sorted((queue[0], group) for group, queue in self._queues.items() if group not in refused)
-        for waiting, group in heads:
+        for _, group in heads:
             if self._off(group):
                 continue
             try:
@@ -177,19 +177,11 @@ class Dispatcher:
                 continue
             with self._lock:
                 queue = self._queues.get(group)
-                if not queue or queue[0] is not waiting:
-                    return self._choose_again(group, fits)
-                self._pop(group, queue)
+                if not queue:
+                    continue
+                waiting = self._pop(group, queue)  # perhaps an older one, which came in while we looked
             return group, waiting, max(fits, key=lambda seat: (seat.free / seat.slots, seat.name))
         return None
-
-    def _choose_again(self, group: Group, fits: list[Seat]) -> tuple[Group, _Waiting, Seat] | None:
-        """An older run of the group came in while we looked; called with the lock held."""
-        queue = self._queues.get(group)
-        if not queue:
-            return None
-        waiting = self._pop(group, queue)
-        return group, waiting, max(fits, key=lambda seat: (seat.free / seat.slots, seat.name))
 
     def _pop(self, group: Group, queue: list[_Waiting]) -> _Waiting:
         waiting = heapq.heappop(queue)

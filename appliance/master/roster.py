@@ -40,8 +40,8 @@ class Seat:
         self.journal_id = journal_id
         self.voice = voice
         self.slots = worker.slots
-        self.properties: Mapping[str, Any] = {**worker.reported, **worker.properties}
-        self.takes_work = worker.is_enabled and not worker.is_draining
+        self.properties: Mapping[str, Any] = worker.known
+        self.takes_work = worker.takes_work
         self.is_greeting = False  # its welcome has not been said yet
         self.wants_drain = False  # the worker itself asked for nothing new
         self.has_declined = False  # it declined a run, and has not beaten since
@@ -116,7 +116,7 @@ class Roster:
         """The worker was enabled, disabled or drained."""
         with self.lock:
             if seat := self._seats.get(worker.id):
-                seat.takes_work = worker.is_enabled and not worker.is_draining
+                seat.takes_work = worker.takes_work
 
     # ---- presence (for pages and service)
 

@@ -112,8 +112,9 @@ def read_project(raw: Any) -> ProjectReading:
         own = {key: value for key, value in raw.items() if key not in ("jobs", "schedules")}
     document = take(ProjectDocument, own, (), sink, later=schema.PROJECT_LATER)
     if document is None or not _is_name("project", document.identifier, ("identifier",), sink):
-        sink.refuse(("identifier",), "a project needs an identifier that names it")
-        return ProjectReading(ProjectDocument(""), {}, findings=tuple(sink.findings))
+        # Whose jobs these are is not known: whatever is wrong here refuses the whole.
+        refusing = [msgspec.structs.replace(finding, severity=Severity.REFUSING) for finding in sink.findings]
+        return ProjectReading(ProjectDocument(""), {}, findings=tuple(refusing))
     jobs = _jobs(raw.get("jobs"), sink)
     by_name = {job.document.identifier: job.document for job in jobs}
     schedules = _schedules(raw.get("schedules"), by_name, sink)

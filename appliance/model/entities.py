@@ -186,6 +186,16 @@ class Worker(msgspec.Struct, frozen=True):
     clock_offset: float = 0.0  # seconds its clock is ahead of ours, measured at hello
     version: int = 1
 
+    @property
+    def known(self) -> dict[str, Any]:
+        """What jobs are matched on: what it reported, with the properties of its token over that (W4)."""
+        return {**self.reported, **self.properties}
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether it may be given new runs (F43, W6)."""
+        return self.is_enabled and not self.is_draining
+
 
 class User(msgspec.Struct, frozen=True):
     """A person or a program with rights. ``site_roles``: administrator, auditor. ``project_roles``: project to role."""

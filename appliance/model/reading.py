@@ -20,6 +20,7 @@ _WHERE = re.compile(r" - at `(?:key in )?\$?(.*)`(?!\n)$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
 _EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _PATTERN = re.compile(r"Expected `str` matching regex '(.*)'(?!\n)$", re.DOTALL)
+_LENGTH = re.compile(r"Expected `(str|array|object)` of length ([<>])= ([0-9]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]{1,64})`")
 _KINDS = {
     "str": "a text",
@@ -30,6 +31,7 @@ _KINDS = {
     "array": "a list",
     "null": "nothing",
 }
+_COUNTED = {"str": "character", "array": "item", "object": "key"}
 _SHAPES: Mapping[str, str] = {
     meta.pattern: meta.description
     for annotated in (schema.Duration, schema.Patience, schema.Size, schema.Variable)
@@ -131,6 +133,10 @@ def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
     pattern = _PATTERN.fullmatch(message)
     if pattern is not None:
         return place, f"must be {_SHAPES.get(pattern[1].encode().decode('unicode_escape'), 'of another form')}"
+    length = _LENGTH.fullmatch(message)
+    if length is not None:
+        most = "at most" if length[2] == "<" else "at least"
+        return place, f"must have {most} {length[3]} {_COUNTED[length[1]]}" + ("" if length[3] == "1" else "s")
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is not None:
         guess = nearest(unknown[1], _keys(wanted_kind))

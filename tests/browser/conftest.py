@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -14,6 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
+from tests.required import demand
 from tests.web.pages.site import PASSWORD, Site, fill, make_site
 
 os.environ.setdefault("SE_OFFLINE", "true")  # selenium looks for nothing on the network
@@ -37,14 +40,17 @@ class Window:
         self.driver = driver
         self.address = address
 
-    def look(self, *, width: int = 1280, scheme: str = "light", scripts: bool = True) -> None:
-        """Choose the width in pixels, the colour scheme, and whether scripts run, for the pages that come."""
+    def look(self, *, width: int = 1280, scheme: str = "light", scripts: bool = True, motion: bool = True) -> None:
+        """Choose the width in pixels, the colour scheme, and whether scripts and motion run, for what comes."""
         phone = width < 600
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone},
         )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "no-preference" if motion else "reduce"},
+        ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
 
@@ -60,6 +66,19 @@ class Window:
         self.find("input[name=password]").send_keys(PASSWORD)
         self.find("main button[type=submit]").click()
         self.wait(lambda: self.path != "/login")
+
+    def submit(self, action: str, fields: Mapping[str, str] | None = None) -> None:
+        """Fill in the form with this action as people do, send it, and wait for what comes."""
+        form = self.find(f"main form[action='{action}'], header form[action='{action}']")
+        for name, value in (fields or {}).items():
+            one = form.find_element("css selector", f"[name='{name}']")
+            if one.tag_name == "select":
+                one.find_element("css selector", f"option[value='{value}']").click()
+            else:
+                one.clear()
+                one.send_keys(value)
+        form.find_element("css selector", "button[type=submit]").click()
+        self.wait(lambda: _is_gone(form))
 
     def find(self, css: str) -> Any:
         """The first element that fits."""
@@ -87,15 +106,34 @@ class Window:
         """What the console and the content policy said since the last call."""
         return [str(entry["message"]) for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
+    def requests(self) -> list[str]:
+        """The address of everything that pages asked for since the last call, of sockets too."""
+        asked = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                asked.append(f"{message['params']['request']['method']} {message['params']['request']['url']}")
+            elif message["method"] == "Network.webSocketCreated":
+                asked.append(f"GET {message['params']['url']}")
+        return asked
+
     def picture(self, directory: Path, name: str) -> None:
         """Keep a picture of the whole page."""
-        import base64
-
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+
+
+def _is_gone(element: Any) -> bool:
+    from selenium.common.exceptions import WebDriverException
+
+    try:
+        element.is_enabled()
+    except WebDriverException:  # stale, or its document is
+        return True
+    return False
 
 
 def missing() -> str | None:
@@ -137,17 +175,14 @@ def serving(application: Any) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium with a profile of its own."""
-    if (reason := missing()) is not None:
-        if "browser" in os.environ.get("ORCHESTRA_REQUIRE", "").split(","):
-            pytest.fail(f"browser tests are required, and {reason}")
-        pytest.skip(f"browser: {reason}")
+    demand("browser", missing())
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
     started = webdriver.Chrome(options=options, service=service)
     started.set_page_load_timeout(30)
@@ -189,11 +224,24 @@ def own_window(driver: Any, own_site: Site) -> Iterator[Window]:
 
 
 def a_window(driver: Any, address: str) -> Iterator[Window]:
-    """A window as new; nothing of the test before is left in it."""
+    """A window as new; nothing of the test before is left in it. Nothing may be asked of any other host."""
     window = Window(driver, address)
     window.look()
     driver.get("about:blank")
     window.complaints()
+    window.requests()
     yield window
     window.look()
     driver.get("about:blank")
+    assert elsewhere(window.requests(), address) == []
+
+
+def elsewhere(requests: list[str], *addresses: str) -> list[str]:
+    """Those that went to no address of ours."""
+    hosts = {address.removeprefix("http") for address in addresses}
+    return [
+        asked
+        for asked in requests
+        if not any(asked.partition(" ")[2].startswith((f"http{host}/", f"ws{host}/")) for host in hosts)
+        and not asked.startswith(("GET about:", "GET data:"))
+    ]

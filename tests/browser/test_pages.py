@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,47 +11,6 @@ from appliance.model.run_state import Status
 from tests.browser.conftest import Window, serving
 from tests.web.pages.hostile import TEXTS
 from tests.web.pages.site import Site, add_project, make_site
-
-PAGES = {
-    "dashboard": "/",
-    "projects": "/projects",
-    "project": "/p/website",
-    "job": "/p/website/test",
-    "run-failed": "/p/website/test/2",
-    "run-live": "/p/website/test/5",
-    "log": "/p/website/test/2/log",
-    "log-live": "/p/website/test/5/log",
-    "runs": "/runs",
-    "workers": "/workers",
-    "me": "/me",
-}
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where pictures are kept: ORCHESTRA_PICTURES, else with the test's own files."""
-    return Path(os.environ.get("ORCHESTRA_PICTURES") or tmp_path)
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_req_V7_every_page_fits_the_window_and_the_policy(
-    window: Window, pictures: Path, scheme: str, width: int
-) -> None:
-    window.look(width=width, scheme=scheme)
-    window.open("/login")
-    window.picture(pictures, f"login-{scheme}-{width}")
-    window.login()
-    for name, path in PAGES.items():
-        window.open(path)
-        window.picture(pictures, f"{name}-{scheme}-{width}")
-        overflow = window.driver.execute_script(
-            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        assert overflow <= 0, f"{path} is {overflow} pixels too wide"
-        ground = window.driver.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
-        assert ground == {"light": "rgb(245, 246, 248)", "dark": "rgb(16, 20, 27)"}[scheme]
-    assert window.complaints() == []
 
 
 def test_the_keyboard_reaches_the_content_first_and_the_focus_is_seen(window: Window) -> None:

@@ -136,8 +136,8 @@ def commands() -> str:
             one.make_metavar(click.Context(command)) for one in command.params if isinstance(one, click.Argument)
         ]
         lines += [f"## {path}", "", f"    {' '.join([path, *arguments])}", ""]
-        lines += [re.sub(r"\s*\n(?!\n)\s*", " ", paragraph) for paragraph in (command.help or "").split("\n\n")]
-        lines += [""]
+        for paragraph in (command.help or "").split("\n\n"):
+            lines += [re.sub(r"\s*\n\s*", " ", paragraph.strip()), ""]
         options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden and one.help]
         lines += [f"- `{', '.join(one.opts)}{_value(one)}`: {one.help}" for one in options]
         lines += [""] if options else []

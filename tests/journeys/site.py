@@ -80,6 +80,11 @@ class Program:
         """With SIGTERM; answers the exit code."""
         return self._end(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """SIGHUP: a server reads its project files again, at a time of its own."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGHUP)
+
     def _end(self, number: int) -> int:
         if self._child is None:
             return 0

@@ -8,6 +8,7 @@ import pytest
 from appliance.events import ProjectsChanged, WorkerChanged
 from appliance.master.roster import Seat
 from appliance.model.entities import Run, Worker
+from appliance.model.errors import Unavailable
 from appliance.model.run_state import Status
 from appliance.wire import messages as m
 from appliance.workers import Registration
@@ -158,6 +159,28 @@ def test_defect_J12_a_job_that_cannot_be_read_holds_up_no_other(place: Place) ->
     place.dispatcher.step()
     assert given(ear) == [sound.id]
     assert place.now(broken).status is Status.PENDING
+
+
+def test_defect_J02_a_run_that_could_not_be_given_waits_and_is_given_later(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = place.worker()
+    ear = sit(place, worker)
+    store = place.repository.runs
+    grant = store.grant
+
+    def hiccup(*_: object) -> bool:
+        raise Unavailable("the database is away")
+
+    store.grant = hiccup  # type: ignore[assignment, method-assign]  # a fault, made to happen
+    run = place.trigger()
+    place.dispatcher.step()
+    assert given(ear) == [] and place.dispatcher.waiting == 1
+    assert place.roster.used(worker.id) == 0
+    assert "could not be given" in caplog.text
+    store.grant = grant  # type: ignore[method-assign]  # the fault is over
+    place.dispatcher.step()
+    assert given(ear) == [run.id]
 
 
 # ---- coming back

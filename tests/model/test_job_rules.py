@@ -20,7 +20,7 @@ FOUND: list[tuple[dict[Any, Any], str]] = [
     ({7: 3}, "warning 7: '7' is not a known key"),
     ({"display_name": 7}, "blocking display_name: must be a text, is a whole number; put it in quotes"),
     ({"description": ["x"]}, "blocking description: must be a text, is a list"),
-    ({"description": "x" * 10_001}, "blocking description: expected `str` of length <= 10000"),
+    ({"description": "x" * 10_001}, "blocking description: must have at most 10000 characters"),
     ({"is_enabled": "yes"}, "blocking is_enabled: must be true or false, is a text"),
     ({"timeout": 30}, "blocking timeout: must be a text or nothing, is a whole number; put it in quotes"),
     ({"timeout": "30"}, "blocking timeout: must be a duration: 90s, 30m, 2h, 1d, 1w"),
@@ -49,7 +49,7 @@ FOUND: list[tuple[dict[Any, Any], str]] = [
     ),
     ({"definition": {"commands": "make"}}, "blocking definition.commands: must be a list, is a text"),
     ({"definition": {"commands": [["a", 3]]}}, "blocking definition.commands[0][1]: must be a text, is a whole number"),
-    ({"definition": {"commands": [[]]}}, "blocking definition.commands[0]: expected `array` of length >= 1"),
+    ({"definition": {"commands": [[]]}}, "blocking definition.commands[0]: must have at least 1 item"),
     (
         {"definition": {"commands": [{"name": "x"}]}},
         "blocking definition.commands[0]: object missing required field `run`",
@@ -142,7 +142,7 @@ def test_req_D3_what_is_wrong_with_a_job_is_told_with_its_place(keys: dict[str, 
 
 def test_an_argument_that_no_system_could_start_is_told() -> None:
     sentences = told(job_with(definition={"commands": [["x" * 131_073]]}))
-    assert sentences[0] == "blocking definition.commands[0][0]: expected `str` of length <= 131072"
+    assert sentences[0] == "blocking definition.commands[0][0]: must have at most 131072 characters"
 
 
 @pytest.mark.parametrize(

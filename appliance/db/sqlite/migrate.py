@@ -21,6 +21,7 @@ import apsw
 import msgspec
 
 import appliance
+from appliance.db.disk import Disk
 from appliance.db.sqlite.connection import APPLICATION_ID
 from appliance.model.errors import Conflict
 
@@ -122,11 +123,7 @@ def back_up(connection: apsw.Connection, path: Path, label: str) -> Path:
     finally:
         target.close()
     unfinished.rename(copy)
-    directory = os.open(copy.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    Disk().sync_directory(copy.parent)
     return copy
 
 

@@ -40,10 +40,6 @@ class Rows(Generic[T]):
         self._into = {name: into for name, (into, _) in zip(self.columns, pairs, strict=True)}
         self._out_of = [(index, out_of) for index, (_, out_of) in enumerate(pairs) if out_of is not None]
 
-    def names_of(self, table: str) -> str:
-        """The columns, each with the table before it."""
-        return ", ".join(f"{table}.{name}" for name in self.columns)
-
     def to_row(self, value: T, only: Collection[str] | None = None) -> list[Any]:
         """The values of all columns, or of some, in their order."""
         row = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 from appliance.web.pieces import Span
 
@@ -30,6 +31,7 @@ ESCAPE = re.compile(
 UNSEEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _CODES = 64  # of one sequence; no terminal takes as many
 _CODE = re.compile("[0-9]{1,3}", re.ASCII)
+_SHORT = 20  # characters of a sequence that is worth remembering
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Style:
     is_underlined: bool = False
     is_inverse: bool = False
 
-    @property
+    @cached_property
     def classes(self) -> str:
         """Names of classes, in a fixed order; "" for text as any other."""
         ink, paper = (self.paper, 7 if self.ink is None else self.ink) if self.is_inverse else (self.ink, self.paper)
@@ -76,7 +78,7 @@ def spans(line: str, style: Style = PLAIN) -> tuple[tuple[Span, ...], Style]:
         if found.start() > at:
             is_over = _write(shown, line[at : found.start()], style, is_over)
         if found[1] is not None:
-            style = painted(style, found[1])
+            style = _known(style, found[1]) if len(found[1]) < _SHORT else painted(style, found[1])
         at = found.end()
     if at < len(line):
         _write(shown, line[at:], style, is_over)
@@ -126,6 +128,9 @@ def painted(style: Style, sequence: str) -> Style:
             style = _one(style, code, parts[1:])
         at += 1
     return style
+
+
+_known = lru_cache(1024)(painted)
 
 
 def _number(text: str) -> int | None:

@@ -55,7 +55,12 @@ def _hints(has_jobs: bool, workers: int | None, has_runs: bool, *, may_add: bool
     """The way to the first run; empty once it is done."""
     if has_jobs and has_runs and workers != 0:
         return ()
-    project = Hint("Have a project: a file with jobs, in a directory named in the settings.", is_done=has_jobs)
+    project = Hint(
+        "Have a project: a file with jobs, in a directory named in the settings."
+        if may_add
+        else "An administrator lets you see a project.",
+        is_done=has_jobs,
+    )
     worker = Hint(
         "Connect a worker: a machine that does the work." if may_add else "An administrator connects a worker.",
         links.WORKERS if may_add else None,

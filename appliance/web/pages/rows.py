@@ -23,6 +23,7 @@ _DEFAULTS = {
     Status.ASSIGNED: "was given to {worker}",
     Status.RUNNING: "runs on {worker}",
 }
+_COMMAND = re.compile(r"\b(?:setup_commands|commands|teardown_commands)\[[0-9]{1,4}\]", re.ASCII)
 _PARTS = {"setup_commands": "setup", "commands": "command", "teardown_commands": "teardown"}
 
 
@@ -46,7 +47,7 @@ def run_row(run: Run, now: datetime) -> RunRow:
     began = run.started_at or run.assigned_at
     until = began or run.finished_at or (now if is_live else None)
     ended = run.finished_at or (now if is_live else None)
-    sentence = run.sentence or _DEFAULTS.get(run.status, "").replace("{worker}", run.worker or "a worker")
+    sentence = _COMMAND.sub(lambda found: command_label(found[0]), run.sentence) or _DEFAULTS.get(run.status, "").replace("{worker}", run.worker or "a worker")
     return RunRow(
         id=run.id,
         project=run.project,

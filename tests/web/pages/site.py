@@ -90,13 +90,15 @@ class Site:
     logs: LogStore
     clock: FakeClock
     present: Present
+    is_empty: bool = False  # no project, no worker
 
     @contextmanager
     def listening(self) -> Iterator[str]:
         """The real port with its WebSockets; gives the address. The project is put in force again after the start."""
         self.trial.start()
         try:
-            add_project(self)
+            if not self.is_empty:
+                add_project(self)
             yield f"http://localhost:{self.trial.web.port}"
         finally:
             self.trial.stop()
@@ -231,8 +233,10 @@ def make_site(
     templates: tuple[Path, ...] = (),
     static: tuple[Path, ...] = (),
     announcement: str = "",
+    is_empty: bool = False,
 ) -> Site:
-    """An appliance with users, a project and one connected worker, but no runs. It does not listen yet."""
+    """An appliance with users, a project and one connected worker unless it ``is_empty``, but no runs. It does not
+    listen yet."""
     directory.chmod(0o700)
     write_master_key(directory, b"k" * 32)
     trial = Trial(
@@ -247,7 +251,10 @@ def make_site(
     roles = {"vera": {"website": "viewer"}, "otto": {"website": "operator"}}
     for user in users:
         trial.accounts.add_user(user, PASSWORD, ["administrator"] if user == "ada" else (), roles.get(user))
-    site = Site(trial, trial.parts, build(trial.parts), trial.memory, trial.logs, trial.fake_clock, trial.present)
+    parts = trial.parts
+    site = Site(trial, parts, build(parts), trial.memory, trial.logs, trial.fake_clock, trial.present, is_empty)
+    if is_empty:
+        return site
     add_project(site)
     worker, _ = trial.workers.create("build-1", "ada", {"pool": "linux"})
     said = Registration("j" * 32, "0.1", 4, {"os": "linux", "python": "3.11"}, 0.0)
@@ -258,9 +265,13 @@ def make_site(
 
 
 def add_project(
-    site: Site, jobs: list[dict[str, Any]] = JOBS, project: str = "website", findings: tuple[str, ...] = ()
+    site: Site,
+    jobs: list[dict[str, Any]] = JOBS,
+    project: str = "website",
+    findings: tuple[str, ...] = (),
+    broken: str | None = None,
 ) -> None:
-    """Put one project in force; ``findings`` are those of each job."""
+    """Put one project in force; ``findings`` are those of the job ``broken``, else of each."""
     site.repository.projects.apply(
         ProjectSet(
             (Project(project, "Website", {"identifier": project}),),
@@ -272,7 +283,7 @@ def add_project(
                     description=job.get("description", ""),
                     document=job,
                     definition_version=definition_version(job),
-                    findings=findings,
+                    findings=findings if broken in (None, job["identifier"]) else (),
                 )
                 for job in jobs
             ),

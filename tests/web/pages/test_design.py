@@ -19,8 +19,8 @@ PAIRS = [
     *[(ink, f"{ink}-tint") for ink in
       ("good", "bad", "warn", "violet", "grey", "amber", "teal", "blue", "rose")],
     *[(f"ink-{tone}{name}", paper) for tone in ("", "bright-") for name in NAMES
-      for paper in ("sunken", "bad-tint", "good-tint", "amber-tint", "blue-tint", "violet-tint", "teal-tint", "grey-tint")],
-    *[("text", f"{paper}-tint") for paper in ("bad", "good", "blue", "violet", "teal", "grey")],
+      for paper in ("sunken", "amber-tint", *(f"paper-{one}" for one in NAMES))],
+    *[("text", f"paper-{name}") for name in NAMES],
     ("bad", "surface"), ("good", "surface"), ("text", "amber-tint"), ("muted", "amber-tint"),
 ]  # fmt: skip
 

@@ -113,7 +113,7 @@ def test_the_dashboard_says_what_failed_runs_and_waits(site: Site, runs: dict[St
     for status in (Status.FAILED, Status.ERRORED, Status.LOST, Status.RUNNING, Status.ASSIGNED, Status.PENDING):
         run = runs[status]
         assert f'href="/p/website/{run.job}/{run.number}"' in page
-    assert "commands[1] ended with exit code 2" in page
+    assert "command 2 ended with exit code 2" in page
     assert "Next step" not in page
 
 
@@ -151,7 +151,7 @@ def test_the_page_of_a_run_tells_everything_about_it(site: Site, runs: dict[Stat
     page = site.login().get("/p/website/test/2").text
     words = " ".join(" ".join(Structure(page).words).split())
     for text in (
-        "test #2", "failed", "commands[1] ended with exit code 2", "exit code 0", "skipped", "tests", "28.2 s",
+        "test #2", "failed", "command 2 ended with exit code 2", "exit code 0", "skipped", "tests", "28.2 s",
         "make -C src", "branch main", "ticket ABC-1", "revision 9f2c1ab", '"passed": 118', "line 120: compiling",
         "Whole: 3661 bytes, and worker and server computed the same SHA-256.", runs[Status.FAILED].id, "build-1",
     ):  # fmt: skip

@@ -51,7 +51,7 @@ def test_a_finished_run_shows_how_long_it_waited_and_ran() -> None:
     )
     row = rows.run_row(run, NOW + timedelta(days=1))
     assert (row.queued, row.duration, row.is_live) == (3.0, 7.0, False)
-    assert row.sentence == "commands[0] ended with exit code 1"
+    assert row.sentence == "command 1 ended with exit code 1"
 
 
 def test_a_clock_that_jumped_back_never_shows_a_negative_time() -> None:

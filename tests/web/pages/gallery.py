@@ -1,0 +1,112 @@
+"""Every page in every state worth looking at: what the checks of whole pages go through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.model.run_state import Status
+from tests.web.pages.coloured import LINES
+from tests.web.pages.site import JOBS, PASSWORD, Site, add_project, fill, make_site
+
+COLOURS = "".join(f"{written}\x1b[m\n" for written, _ in LINES).encode() + b"".join(
+    f"\x1b[{ink}m ink {ink} \x1b[{paper}m on {paper} \x1b[7m inverse \x1b[m\n".encode()
+    for ink, paper in zip((*range(30, 38), *range(90, 98)), (*range(40, 48), *range(100, 108)), strict=True)
+)
+_count = itertools.count(2)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page on one of the sites. With ``fields`` it is what comes when its form with ``action`` is sent so."""
+
+    name: str
+    path: str
+    site: str = "full"
+    user: str | None = "ada"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    action: str = ""
+    status: int = 200
+
+
+def make_sites(directory: Path) -> dict[str, Site]:
+    """``full``, ``empty`` (an administrator and nothing else) and ``new`` (no account yet). None listens yet."""
+    for name in ("full", "empty", "new"):
+        (directory / name).mkdir()
+    return {
+        "full": make_site(directory / "full"),
+        "empty": make_site(directory / "empty", users=("ada",), is_empty=True),
+        "new": make_site(directory / "new", users=(), is_empty=True),
+    }
+
+
+def fill_sites(sites: Mapping[str, Site]) -> None:
+    """Give the full site something to show; after it has begun to listen."""
+    full = sites["full"]
+    broken = {"identifier": "broken", "description": "Its definition has findings.", "definition": {"commands": []}}
+    add_project(full, [*JOBS, broken], findings=("jobs[3].definition.commands: there is none",), broken="broken")
+    fill(full)
+    full.run("nightly", Status.SUCCEEDED, COLOURS)
+    full.run("nightly", Status.SUCCEEDED, b"".join(b"row %d\n" % number for number in range(5000)))
+    full.run("nightly", Status.SUCCEEDED, b"")
+    full.trial.workers.create("never-here", "ada", {"gpu": True})
+    off, _ = full.trial.workers.create("switched-off", "ada", {})
+    full.trial.workers.enable(off.name, False)
+
+
+def places(sites: Mapping[str, Site]) -> Iterator[Place]:
+    """All of them; those of one site and user are together."""
+    token = sites["new"].parts.accounts.make_setup_token()
+    setup = f"/setup?token={token}"
+    bad = {"name": "ada", "password": "short", "repeat": "other"}
+    yield Place("setup", setup, "new", None)
+    yield Place("setup-errors", setup, "new", None, bad, "/setup", 422)
+    yield Place("setup-used-up", "/setup?token=used", "new", None, status=404)
+    yield Place("login", "/login", "empty", None)
+    yield Place("login-wrong", "/login", "empty", None, {"user": "ada", "password": "wrong"}, "/login", 401)
+    yield Place("dashboard-empty", "/", "empty")
+    yield Place("projects-empty", "/projects", "empty")
+    yield Place("runs-empty", "/runs", "empty")
+    yield Place("workers-empty", "/workers", "empty")
+    yield Place("forbidden", "/workers", user="nobody", status=403)
+    yield Place("dashboard-nobody", "/", user="nobody")
+    yield Place("job-viewer", "/p/website/test", user="vera")
+    for name, path in {
+        "dashboard": "/",
+        "projects": "/projects",
+        "project": "/p/website",
+        "job": "/p/website/test",
+        "job-findings": "/p/website/broken",
+        "run-succeeded": "/p/website/test/1",
+        "run-failed": "/p/website/test/2",
+        "run-errored": "/p/website/test/3",
+        "run-aborted": "/p/website/test/4",
+        "run-live": "/p/website/test/5",
+        "run-lost": "/p/website/deploy/1",
+        "run-assigned": "/p/website/deploy/2",
+        "run-cancelled": "/p/website/deploy/3",
+        "run-pending": "/p/website/deploy/4",
+        "run-without-log": "/p/website/nightly/6",
+        "log": "/p/website/test/2/log",
+        "log-live": "/p/website/test/5/log",
+        "log-colours": "/p/website/nightly/4/log",
+        "log-middle": "/p/website/nightly/5/log?offset=18890",
+        "log-empty": "/p/website/nightly/6/log",
+        "runs": "/runs",
+        "runs-filtered": "/runs?project=website&status=failed&status=errored",
+        "runs-none": "/runs?project=nothing",
+        "workers": "/workers",
+        "me": "/me",
+    }.items():
+        yield Place(name, path)
+    yield Place("not-found", "/p/website/nothing", status=404)
+    wrong = {"parameters.branch": "a b", "parameters.jobs": "many", "parameters.ticket": "ABC-1"}
+    yield Place("job-errors", "/p/website/test", fields=wrong, action="/p/website/test", status=422)
+    worker = {"name": "no such name", "properties": "pool"}
+    yield Place("workers-error", "/workers", fields=worker, action="/workers", status=422)
+    yield Place("join", "/workers", fields={"name": f"build-{next(_count)}"}, action="/workers")
+    yield Place("me-token", "/me", fields={"label": "laptop"}, action="/me/tokens")
+    change = {"current": "wrong", "password": PASSWORD}
+    yield Place("me-error", "/me", fields=change, action="/me/password", status=422)
