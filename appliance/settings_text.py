@@ -61,11 +61,6 @@ class Address(str):
         """0 to 65535."""
         return int(self.rpartition(":")[2])
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.[0-9]{1,3}){3}", self.host))
-
 
 class Url(str):
     """An ``http://`` or ``https://`` address without user, query, fragment and trailing slash."""

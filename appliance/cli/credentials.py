@@ -54,7 +54,6 @@ def is_open_to_listeners(server: str) -> bool:
     if not server.lower().startswith("http://"):
         return False  # what is no address at all is refused elsewhere
     try:
-        host = urlsplit(server).hostname or ""
-        return host != "localhost" and not ipaddress.ip_address(host).is_loopback
+        return not is_loopback(urlsplit(server).hostname or "")
     except ValueError:
-        return True  # a name may mean any machine
+        return True  # no address that can be read

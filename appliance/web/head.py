@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.model.addresses import is_loopback
 from appliance.model.errors import Malformed
 
 
@@ -28,7 +28,7 @@ class Head:
     def is_local(self) -> bool:
         """Whether the request came over loopback, to a name of loopback: it never left this machine (S-09)."""
         name = _host_name(self.host)
-        return _is_loopback(self.peer) and (name == "localhost" or name.endswith(".localhost") or _is_loopback(name))
+        return is_loopback(self.peer) and (name.endswith(".localhost") or is_loopback(name))
 
     def is_own_origin(self, origin: str, base_url: str) -> bool:
         """Whether a page of this site sent it."""
@@ -80,12 +80,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import jinja2
 
+from appliance.model.addresses import is_loopback
 from appliance.model.permissions import Kind, Right, may
 from appliance.model.times import rfc3339, show_duration
 from appliance.web.pages import links
@@ -91,7 +92,7 @@ def _chrome(request: Request) -> Chrome:
 def _is_insecure(origin: str) -> bool:
     """Plain HTTP that leaves this machine."""
     parts = urlsplit(origin)
-    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def instant(at: datetime) -> str:

@@ -117,6 +117,7 @@ def trigger_and_stop(window: Window, site: Site) -> None:
     press(window, "details.confirm summary")
     press(window, "details.confirm button")
     reads(window, "asked to abort")
+    site.finish(site.parts.runs.get(run.id), Status.ABORTED, LOG)
 
 
 def read_logs(window: Window, site: Site) -> None:
