@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from urllib.parse import urlsplit
 
 import click
 
+from appliance.model.addresses import is_loopback
 from appliance.model.errors import Invalid
 
 _PASSWORD_LIMIT = 65_536  # bytes

@@ -61,7 +61,8 @@ class Cookie:
 class Response:
     """What a handler answers. Made by the functions ``document``, ``page``, ``redirect``, ``content``, ``nothing``.
 
-    ``body`` is a Page, bytes, an open file, or (api) a value for JSON. ``flash`` is what the next page says.
+    ``body`` is a Page, bytes, an open file, or (api) a value for JSON. ``flash`` is what the next page says, to
+    the session ``new_session`` where the answer begins one, else to that of the request.
     """
 
     body: object = None
@@ -70,10 +71,15 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[Cookie, ...] = ()
     flash: str | None = None
+    new_session: str | None = None
 
     def with_cookies(self, *cookies: Cookie) -> Response:
         """The same answer, setting these cookies too."""
         return replace(self, cookies=self.cookies + cookies)
+
+    def to_session(self, session_id: str) -> Response:
+        """The same answer, whose ``flash`` is for a session that begins with it."""
+        return replace(self, new_session=session_id)
 
 
 def document(value: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:

@@ -174,7 +174,10 @@ class Service(bottle.Bottle):
             form_token=tokens,
             routes=self.table,
             flash=self._flashes.take(caller.session.id)
-            if caller.session is not None and route.kind == "page" and route.method == "GET"
+            if caller.session is not None
+            and route.kind == "page"
+            and route.method == "GET"
+            and "x-requested-with" not in head.headers  # live.js: nobody would read it there
             else None,
         )
         return request, tokens
@@ -205,8 +208,9 @@ class Service(bottle.Bottle):
         cookies = list(response.cookies)
         if tokens.new_visitor is not None:
             cookies.append(Cookie("visitor", tokens.new_visitor))
-        if response.flash is not None and request.session is not None:
-            self._flashes.put(request.session.id, response.flash)
+        session_id = response.new_session or (request.session.id if request.session is not None else None)
+        if response.flash is not None and session_id is not None:
+            self._flashes.put(session_id, response.flash)
         headers = dict(response.headers)
         if response.content_type is not None and response.status != HTTPStatus.NO_CONTENT:
             headers["Content-Type"] = response.content_type

@@ -167,7 +167,7 @@ class Executor:
     def _run_limits(self) -> list[Limit]:
         if (seconds := self.request["timeout"]) is None:
             return []
-        return [Limit(self._deadline, f"longer than {_shown(seconds)}, the limit of the run")]
+        return [Limit(self._deadline, f"longer than {_shown(seconds)}, the limit of the run", is_of_run=True)]
 
     def _run_phase(self, phase: str, definitions: list[Any], limits: list[Limit]) -> None:
         for index, definition in enumerate(definitions):
@@ -245,6 +245,7 @@ class Executor:
             signal=_signal_name(-code) if code < 0 else None,
             ended_by=watch.ended_by,
             limit=limit,
+            is_run_over=watch.is_run_over,
             is_out_of_memory=out_of_memory,
             memory_limit=_memory_limit() if out_of_memory else "",
             survivors=watch.survivors,

@@ -4,7 +4,7 @@
     lock           held by the executor as long as it lives (flock), says "pid start-time"
     abort          the intent, {"grace", "at"}                             journal, durable before the signal
     started.json   executor, child, boot id, time                          executor, durable before the gate opens
-    log            stream 0, raw bytes; tail: what the cap holds back      executor, every 5 s or 1 MiB, and at the end
+    log            stream 0, raw bytes; tail: what the cap holds back      executor, every 5 s or 16 MiB, and at the end
     mark           durable size of the log, see marks.py                   executor, after each of these syncs
     notes          stream 2, see notes.py                                  executor, each line
     live           sequence number, newline, the last good results         executor, not durable

@@ -11,7 +11,8 @@ class Ending:
     """How one command ended: exactly one of exit ``code``, ``signal`` name, or ``error``, why it never started.
 
     ``reason`` goes with ``error``: ``start_failed`` or ``format_error``. ``ended_by``: ``abort`` or ``timeout`` when we
-    ended it; ``limit`` then says which limit. ``survivors``: pids that SIGKILL did not end.
+    ended it; ``limit`` then says which limit, and ``is_run_over`` whether it was that of the whole run. ``survivors``:
+    pids that SIGKILL did not end.
     """
 
     def __init__(
@@ -23,12 +24,13 @@ class Ending:
         reason: str | None = None,
         ended_by: str | None = None,
         limit: str = "",
+        is_run_over: bool = False,
         is_out_of_memory: bool = False,
         memory_limit: str = "",
         survivors: list[int] | None = None,
     ) -> None:
         self.code, self.signal, self.error, self.reason = code, signal, error, reason
-        self.ended_by, self.limit = ended_by, limit
+        self.ended_by, self.limit, self.is_run_over = ended_by, limit, is_run_over
         self.is_out_of_memory, self.memory_limit = is_out_of_memory, memory_limit
         self.survivors = survivors or []
 
@@ -102,7 +104,7 @@ class Verdict:
             self._decide("errored", "teardown_failed", sentence)
         elif ending.reason is not None:
             self._decide("errored", ending.reason, sentence)
-        elif ending.ended_by == "timeout" and ending.limit.endswith("of the run"):
+        elif ending.is_run_over:
             self._decide("failed", "timeout", sentence)
         elif phase == SETUP:
             self._decide("errored", "setup_failed", sentence)

@@ -22,10 +22,13 @@ READS = 16  # chunks read before anything else is looked at
 
 
 class Limit:
-    """A point in time (monotonic) by which a command must have ended, and how to say it: ``longer than …``."""
+    """A point in time (monotonic) by which a command must have ended, and how to say it: ``longer than …``.
 
-    def __init__(self, at: float, sentence: str) -> None:
-        self.at, self.sentence = at, sentence
+    ``is_of_run``: the time of the whole run is then over, not only that of one command or of the teardown.
+    """
+
+    def __init__(self, at: float, sentence: str, *, is_of_run: bool = False) -> None:
+        self.at, self.sentence, self.is_of_run = at, sentence, is_of_run
 
 
 class Watch:
@@ -56,6 +59,7 @@ class Watch:
         self._kill_at: float | None = None
         self.ended_by: str | None = None
         self.limit = ""  # which limit ended it
+        self.is_run_over = False  # it was the limit of the run
         self.was_killed = False
         self.refusal: tuple[str, int] | None = None
         self.background = 0  # processes that outlived the main child and were ended
@@ -117,6 +121,7 @@ class Watch:
                 self.ended_by = "abort"
             elif self._limit is not None and now >= self._limit.at and status is None:
                 self.ended_by, self.limit, grace = "timeout", self._limit.sentence, self._grace
+                self.is_run_over = self._limit.is_of_run
             if grace is not None:
                 self._limit = None
                 self._kill_at = now + grace

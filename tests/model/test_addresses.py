@@ -14,7 +14,18 @@ def test_req_S_09_loopback_is_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1%lo", "example.org", "localhost.example.org", "127.1"],
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "10.0.0.1",
+        "::ffff:10.0.0.1",
+        "fe80::1%lo",
+        "example.org",
+        "localhost.example.org",
+        "127.0.0.1.example.org",
+        "127.1",
+    ],
 )
 def test_req_S_09_anything_else_may_be_another_machine(host: str) -> None:
     assert not is_loopback(host)

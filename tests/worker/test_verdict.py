@@ -19,7 +19,7 @@ ENDINGS = {
     "memory": Ending(signal="SIGKILL", is_out_of_memory=True, memory_limit=" (limit 2 GiB)"),
     "start": Ending(error="no such file 'x'", reason="start_failed"),
     "format": Ending(error="unknown name 'x'", reason="format_error"),
-    "run limit": Ending(signal="SIGTERM", ended_by="timeout", limit=RUN_LIMIT),
+    "run limit": Ending(signal="SIGTERM", ended_by="timeout", limit=RUN_LIMIT, is_run_over=True),
     "own limit": Ending(code=0, ended_by="timeout", limit=OWN_LIMIT),
     "abort": Ending(signal="SIGTERM", ended_by="abort"),
     "survivor": Ending(signal="SIGKILL", ended_by="abort", survivors=[12, 13]),

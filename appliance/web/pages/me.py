@@ -98,7 +98,8 @@ def change_password(request: Request, parts: Parts) -> Response:
     answer = redirect(links.ME, "Your password is changed. All other sessions are over.")
     if made is None:
         return answer
-    return answer.with_cookies(Cookie("session", made.cookie, int(SESSION_LONGEST.total_seconds())))
+    cookie = Cookie("session", made.cookie, int(SESSION_LONGEST.total_seconds()))
+    return answer.with_cookies(cookie).to_session(made.session.id)
 
 
 def make_token(request: Request, parts: Parts) -> Response:

@@ -22,6 +22,7 @@ function renew() {
   const request = new XMLHttpRequest();
   request.open("GET", location.pathname + location.search);
   request.responseType = "document";
+  request.setRequestHeader("X-Requested-With", "XMLHttpRequest"); // what is said once is for the page that people load
   request.timeout = slow;
   request.onload = () => {
     if (request.status !== 200 || request.responseXML === null) return;
