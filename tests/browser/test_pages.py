@@ -9,8 +9,44 @@ import pytest
 from appliance.db.repository import RunFilter
 from appliance.model.run_state import Status
 from tests.browser.conftest import Window, serving
+from tests.web.pages.coloured import LINES
 from tests.web.pages.hostile import TEXTS
 from tests.web.pages.site import Site, add_project, make_site
+
+
+CONTROLS = """
+const all = [...document.querySelectorAll("*")];
+const controls = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]";
+const is_shown = (one) => one.getClientRects().length > 0 && one.checkVisibility({ visibilityProperty: true });
+"""
+FOCUSED = CONTROLS + """
+const one = document.activeElement;
+if (one === document.body) return null;
+const style = getComputedStyle(one);
+const box = one.getBoundingClientRect();
+const is_inside = box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight;
+const has_ring = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2;
+return { at: all.indexOf(one), what: one.outerHTML.slice(0, 120), is_seen: is_inside && has_ring };
+"""
+FOCUSABLE = CONTROLS + """
+return [...document.querySelectorAll(controls)].filter((one) => one.tabIndex >= 0 && is_shown(one))
+  .map((one) => all.indexOf(one));
+"""
+ROWS = """
+return [...document.querySelectorAll("#log .row")].map((row) => {
+  const pieces = [];
+  for (const node of row.childNodes) {
+    if (node.className === "at") continue;
+    const text = node.textContent.replace(/\\n$/, "");
+    const style = node.nodeType === 1 ? node.className : "";
+    if (text === "") continue;
+    const before = pieces.at(-1);
+    if (before?.[1] === style) before[0] += text;
+    else pieces.push([text, style]);
+  }
+  return pieces;
+});
+"""
 
 
 def test_the_keyboard_reaches_the_content_first_and_the_focus_is_seen(window: Window) -> None:
@@ -22,6 +58,63 @@ def test_the_keyboard_reaches_the_content_first_and_the_focus_is_seen(window: Wi
     assert focused.value_of_css_property("outline-style") == "solid"
     focused.send_keys("\ue007")
     assert window.path == "/runs#main"
+
+
+def test_every_control_of_a_page_is_reached_by_the_keyboard_in_reading_order_and_seen(window: Window) -> None:
+    window.look(scripts=True)
+    window.login()
+    for path in ("/p/website/test", "/runs", "/workers", "/me"):
+        window.open(path)
+        reached = []
+        for _ in range(120):
+            window.driver.switch_to.active_element.send_keys("\ue004")
+            found = window.driver.execute_script(FOCUSED)
+            if found is None or found["at"] in [one["at"] for one in reached]:
+                break
+            reached.append(found)
+        assert [one["what"] for one in reached if not one["is_seen"]] == [], path
+        assert [one["at"] for one in reached] == sorted(one["at"] for one in reached), path
+        expected = window.driver.execute_script(FOCUSABLE)
+        assert sorted(one["at"] for one in reached) == expected, path
+
+
+def test_req_V7_nothing_moves_for_who_wants_no_motion(window: Window) -> None:
+    window.login()
+    counts = {}
+    for motion in (True, False):
+        window.look(motion=motion)
+        window.open("/p/website/test/5")
+        counts[motion] = window.driver.execute_script("return document.getAnimations().length")
+    assert counts[True] > 0 and counts[False] == 0
+
+
+def test_req_V7_tables_stay_tables_for_who_cannot_see_them_in_a_narrow_window(window: Window) -> None:
+    window.look(width=390)
+    window.login()
+    window.open("/runs")
+    nodes = window.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [node["role"]["value"] for node in nodes if "role" in node]
+    rows = len(window.all("table.runs tr"))
+    assert (roles.count("table"), roles.count("row"), roles.count("columnheader")) == (1, rows, 6)
+
+
+def test_req_L3_colours_of_a_log_are_the_same_however_it_came(own_window: Window, own_site: Site) -> None:
+    window = own_window
+    run = own_site.run("nightly", Status.RUNNING, b"\x1b[35mbegun ")
+    window.login()
+    window.open(f"/p/website/nightly/{run.number}/log")
+    window.wait(lambda: window.find("#follow-state").text == "Following.")
+    live = "".join(f"{written}\x1b[m\n" for written, _ in LINES) + "\x1b[33mlasts\nand lasts\n\x1b[mend\n"
+    for at in range(0, len(live), 97):
+        own_site.write(run, live[at : at + 97].encode())
+    window.wait(lambda: window.all("#log .row")[-1].text == "end")
+    followed = window.driver.execute_script(ROWS)
+    own_site.finish(own_site.parts.runs.get(run.id), Status.SUCCEEDED, b"\x1b[35mbegun " + live.encode())
+    window.open(f"/p/website/nightly/{run.number}/log")
+    assert window.driver.execute_script(ROWS) == followed
+    assert followed[0] == [["begun plain", "ink-magenta"]]
+    assert followed[-3:] == [[["lasts", "ink-yellow"]], [["and lasts", "ink-yellow"]], [["end", ""]]]
+    assert followed[1:-3] == [[list(piece) for piece in shown] for _, shown in LINES[1:]]
 
 
 def test_req_V1_everything_works_without_scripts(own_window: Window, own_site: Site) -> None:

@@ -32,6 +32,7 @@ ACTIVATED = ".venv/bin/"  # where the tutorial's PATH leads
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the wheel of this checkout and all that it depends on."""
+    demand("netns", missing())
     place = tmp_path_factory.mktemp("packages")
     checkout = place / "checkout"  # a build leaves its traces beside setup.py
     checkout.mkdir()
@@ -48,7 +49,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hosts(tmp_path: Path, packages: Path) -> Iterator[tuple[Host, Host]]:
-    demand("netns", missing())
     python = Path(os.path.realpath(sys.executable)).parent  # the one that the packages are for
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {
@@ -96,7 +96,6 @@ class Person:
         return page
 
 
-@pytest.mark.long
 def test_goal_five_minutes_from_a_bare_environment_to_the_first_run_elsewhere(
     hosts: tuple[Host, Host], packages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ is no terminal; pages are used by their forms; and the long run is shorter.
 
 from __future__ import annotations
 
-import http.cookiejar
 import os
 import re
 import signal
@@ -15,14 +14,13 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.journeys.site import ENVIRONMENT, LONG_ENOUGH, PASSWORD, ROOT
+from tests.journeys.visitor import Visitor
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-run.md"
 USER = "nina"
@@ -57,8 +55,7 @@ class Reader:
         self.environment = {**ENVIRONMENT, "HOME": str(self.home), "PATH": path, "ORCHESTRA_URL": self.url}
         self.environment.pop("XDG_CONFIG_HOME", None)
         self.log = (directory / "programs.log").open("w+")
-        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
+        self.open = Visitor().open
 
     def start(self, command: str, *, stdout: int | None = None, stderr: int | None = None) -> subprocess.Popen[str]:
         """Type a command; the terminal is free for Ctrl-C."""
@@ -109,25 +106,6 @@ class Reader:
         )
         assert ran.returncode == code, f"{command}\n{ran.stdout}"
         return ran.stdout
-
-    def open(self, address: str, fields: dict[str, str] | None = None, form: str = "") -> str:
-        """A page, after its form with this action was filled in and sent."""
-        with self._browser.open(address, timeout=LONG_ENOUGH) as answer:
-            page: str = answer.read().decode()
-        if fields is None:
-            return page
-        body = re.search(rf'<form[^>]*action="{re.escape(form)}".*?</form>', page, re.DOTALL)
-        assert body is not None, page
-        hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', body[0]))
-        assert set(fields) <= set(re.findall(r'name="([^"]+)"', body[0]))
-        request = urllib.request.Request(
-            urllib.parse.urljoin(address, form),
-            urllib.parse.urlencode({**hidden, **fields}).encode(),
-            {"Origin": self.url, "Sec-Fetch-Site": "same-origin"},
-        )
-        with self._browser.open(request, timeout=LONG_ENOUGH) as answer:
-            sent: str = answer.read().decode()
-        return sent
 
     def told(self) -> str:
         """What the programs wrote on stderr."""

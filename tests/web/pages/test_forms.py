@@ -308,7 +308,17 @@ def test_req_S_06_a_new_password_ends_all_other_sessions_and_keeps_this_reader_i
     done = browser.submit("/me/password", {"current": PASSWORD, "password": "quite another phrase"}, page="/me")
     assert (done.status, done.header("Location")) == (303, "/me")
     assert browser.cookies["session"] != old
+    assert "Your password is changed." in browser.get("/me").text  # said to the session that has just begun
     assert browser.get("/me").status == 200 and other.get("/me").status == 303
+
+
+def test_what_is_said_once_is_not_used_up_by_a_script_that_renews_a_page(site: Site) -> None:
+    browser = site.login()
+    browser.submit("/workers/build-1/disable", {}, page="/workers")
+    said = "build-1 gets no new runs"
+    assert said not in browser.get("/workers", x_requested_with="XMLHttpRequest").text
+    assert said in browser.get("/workers").text
+    assert said not in browser.get("/workers").text
 
 
 def test_a_session_elsewhere_can_be_ended(site: Site) -> None:
