@@ -176,7 +176,7 @@ class Appliance(Foundation):
             workers=self.workers,
             clock=self.clock,
             key=caps.derive(self.master_key, "web"),
-            is_ready=self.unready,
+            unready=self.unready,
             settings=self.web_settings,
             rendering=self.rendering,
             static_files=self.static_files,

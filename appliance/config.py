@@ -15,37 +15,13 @@ import msgspec
 
 from appliance.model.errors import Invalid
 from appliance.private_files import check_not_writable, make_private_directory, read_private, write_private
-from appliance.settings import (
-    ApplianceSection,
-    ClientSettings,
-    DataSection,
-    LimitsSection,
-    LogSection,
-    ProjectsSection,
-    ServerSection,
-    ServerSettings,
-    WebSection,
-    WorkerSection,
-    WorkerSettings,
-)
-from appliance.settings_text import Address, ConfigurationError, Seconds, Size, Url, as_url, quoted, read_settings
+from appliance.settings import ClientSettings, ProjectsSection, ServerSettings, WorkerSettings
+from appliance.settings_text import ConfigurationError, as_url, quoted, read_settings
 
 __all__ = [
-    "Address",
-    "ApplianceSection",
     "ClientSettings",
     "ConfigurationError",
-    "DataSection",
-    "LimitsSection",
-    "LogSection",
-    "ProjectsSection",
-    "Seconds",
-    "ServerSection",
     "ServerSettings",
-    "Size",
-    "Url",
-    "WebSection",
-    "WorkerSection",
     "WorkerSettings",
     "boot_id",
     "client_settings",

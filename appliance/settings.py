@@ -25,7 +25,7 @@ class ServerSection(msgspec.Struct, frozen=True):
 
     listen: Address = Address("127.0.0.1:8080")
     base_url: Url | None = None  # what browsers and workers use to reach us; None: http:// and ``listen``
-    second_port: Port | None = None  # WebSockets on a port of their own, on the host of ``listen``
+    second_port: Port | None = None  # takes WebSockets only, on the host of ``listen``
     insecure_http: bool = False  # allow login over plain HTTP beyond loopback (security.md section 11)
     trusted_proxy: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f.:]{0,45}(?!\n)$")] = ""  # S-90: an IP address
 

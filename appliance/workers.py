@@ -21,6 +21,11 @@ RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
 
 
+def join_line(url: str, token: str) -> str:
+    """What is typed on a new worker's machine. ``url`` is an address of ours, never text of a user."""
+    return f"orchestra worker join {url} {token}"
+
+
 class Presence(Protocol):
     """Who is connected, as the master's roster knows it."""
 

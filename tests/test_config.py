@@ -12,6 +12,7 @@ import pytest
 
 from appliance import config
 from appliance.config import ConfigurationError, ServerSettings
+from appliance.settings import ServerSection
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -26,7 +27,7 @@ def server(tmp_path: Path, text: str) -> ServerSettings:
 
 def test_an_empty_file_means_the_defaults_with_paths_beside_it(tmp_path: Path) -> None:
     settings = server(tmp_path, "")
-    assert settings.server == config.ServerSection()
+    assert settings.server == ServerSection()
     assert settings.data.directory == tmp_path
     assert settings.projects.paths == (tmp_path / "projects",)
     assert settings.url == "http://127.0.0.1:8080"

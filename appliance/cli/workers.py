@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,9 +11,9 @@ from appliance.cli import output
 from appliance.cli.base import Globals, Group, pairs, pass_globals
 from appliance.cli.credentials import check_private, read_token
 from appliance.model.errors import Conflict, Forbidden
+from appliance.model.matching import read_property
 
 PYTHON = "python3_executable"  # Job Orchestra's definitions name it, and are to run unchanged
-_INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,14})(?!\n)$")
 
 
 @click.group(cls=Group)
@@ -30,7 +28,7 @@ def worker() -> None:
 def token(options: Globals, name: str, properties: dict[str, str]) -> None:
     """Make an account for a new worker and print, once, the line to type on its machine."""
     with options.client() as client:
-        made = client.create_worker(name, property_values(properties))
+        made = client.create_worker(name, {key: read_property(text) for key, text in properties.items()})
     if options.as_json:
         output.write_json(made)
         return
@@ -151,7 +149,7 @@ def join(
         token=token,
         name=tried.name or name,
         slots=slots,
-        properties=property_values(properties),
+        properties={key: read_property(text) for key, text in properties.items()},
         environment={PYTHON: sys.executable, **environment},
         fingerprint=fingerprint,
     )
@@ -178,9 +176,3 @@ def run_worker(options: Globals, file: Path | None, once: bool, idle_exit: str |
         file = options.data / WORKER_FILE
     idle = None if idle_exit is None else parse_duration(idle_exit)
     return app.run_worker(load_worker(file), once=once, idle_exit=idle)
-
-
-def property_values(texts: dict[str, str]) -> dict[str, Any]:
-    """Properties as their author means them: ``true``, ``false`` and whole numbers, else the text itself."""
-    words: dict[str, Any] = {"true": True, "false": False}
-    return {key: words.get(text, int(text) if _INTEGER.match(text) else text) for key, text in texts.items()}

@@ -11,9 +11,17 @@ from typing import Any
 
 from appliance.model.errors import Invalid
 
+_INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,14})(?!\n)$")
 _COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([^\s,]{1,64})\s*")
 _DOTTED = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
 _WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "equal to", "!=": "other than"}
+
+
+def read_property(text: str) -> str | int | bool:
+    """A property as the one who types it means it: ``true``, ``false`` and whole numbers, else the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if _INTEGER.match(text) else text
 
 
 def unmet(

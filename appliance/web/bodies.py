@@ -38,10 +38,10 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     return raw
 
 
-def json_body(head: Head, raw: bytes, wanted: Any, limit: int) -> tuple[Any, frozenset[str]]:
-    """The typed body of a request to the service and the fields that were given. ``wanted`` None: none, or ``{}``."""
+def json_body(head: Head, raw: bytes, wanted: Any, limit: int) -> Any:
+    """The typed body of a request to the service. ``wanted`` None: none, or ``{}``."""
     if wanted is None and not raw:
-        return None, frozenset()
+        return None
     if _media_type(head) != "application/json":
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json")
     value = strict_json(raw, limit)
@@ -50,8 +50,8 @@ def json_body(head: Head, raw: bytes, wanted: Any, limit: int) -> tuple[Any, fro
     if wanted is None:
         if value:
             raise Invalid("this takes no fields", dict.fromkeys(value, "unknown field"))
-        return None, frozenset()
-    return _convert(value, wanted, strict=True), frozenset(value)
+        return None
+    return _convert(value, wanted, strict=True)
 
 
 def form_fields(head: Head, raw: bytes) -> tuple[dict[str, list[str]], str]:
@@ -65,13 +65,13 @@ def form_fields(head: Head, raw: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, fields.pop(CSRF_FIELD, [""])[0]
 
 
-def form_body(fields: Mapping[str, list[str]], wanted: Any) -> tuple[Any, frozenset[str]]:
-    """The typed body of a form and the fields that were given. ``wanted`` None: none."""
+def form_body(fields: Mapping[str, list[str]], wanted: Any) -> Any:
+    """The typed body of a form. ``wanted`` None: none."""
     if wanted is None:
         if fields:
             raise Invalid("this takes no fields", dict.fromkeys(fields, "unknown field"))
-        return None, frozenset()
-    return _convert(_nested(fields, wanted), wanted, strict=False), frozenset(fields)
+        return None
+    return _convert(_nested(fields, wanted), wanted, strict=False)
 
 
 def read_query(text: str, wanted: type[msgspec.Struct], *, is_page: bool) -> Any:

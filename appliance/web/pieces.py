@@ -239,6 +239,5 @@ class SessionRow:
     agent: str
     address: str
     created: When
-    refreshed: When
     is_this: bool
     end_action: str | None

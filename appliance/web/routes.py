@@ -154,7 +154,6 @@ class Request:
     params: Mapping[str, str]  # the named parts of the route's path
     query: Any  # an instance of route.query
     body: Any  # an instance of route.body, or None
-    given: frozenset[str]  # names of the fields that the body really had (for PATCH)
     principal: Principal | None  # None only where the route is public
     session: Session | None  # set when the login is the website's cookie
     run: Run | None  # set where scope is "run"
@@ -243,7 +242,6 @@ class WebSettings:
 
     base_url: str = ""  # "" = as the Host header says
     insecure_http: bool = False
-    same_site: Literal["Lax", "Strict"] = "Lax"
     triggers_per_minute: int = 600
     trigger_burst: int = 300
     extra_routes: tuple[Route, ...] = ()
@@ -260,7 +258,7 @@ class Parts:
     workers: Workers
     clock: Clock
     key: bytes  # 32 bytes of this appliance; signs cursors and cookies, each with its own prefix
-    is_ready: Callable[[], Sequence[str]]  # what keeps the appliance from working; empty = ready
+    unready: Callable[[], Sequence[str]]  # what keeps the appliance from working; empty = ready
     settings: WebSettings = WebSettings()
     rendering: Rendering | None = None  # None: no website, only the service
     static_files: StaticFiles | None = None

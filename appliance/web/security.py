@@ -121,7 +121,8 @@ def require_private(is_private: bool) -> None:
     """Raise Forbidden for a password or a session over plain HTTP beyond this machine (S-09)."""
     if not is_private:
         raise Forbidden(
-            "log in over HTTPS: passwords do not travel over plain HTTP (see insecure_http in the settings)"
+            "your password would cross the network unprotected: use HTTPS, or this server's own machine "
+            "(or see insecure_http in the settings)"
         )
 
 
@@ -215,8 +216,7 @@ def set_cookie(cookie: Cookie, head: Head, settings: WebSettings) -> str:
     """The value of a Set-Cookie header. A session is never given out over a transport that others can read."""
     if cookie.name == "session":
         require_private(is_private(head, settings))
-    parts = [f"{cookie_name(cookie.name, head)}={cookie.value or ''}", "Path=/", "HttpOnly"]
-    parts.append(f"SameSite={settings.same_site}")
+    parts = [f"{cookie_name(cookie.name, head)}={cookie.value or ''}", "Path=/", "HttpOnly", "SameSite=Lax"]
     if head.scheme == "https":
         parts.append("Secure")
     if cookie.value is None:
@@ -227,7 +227,10 @@ def set_cookie(cookie: Cookie, head: Head, settings: WebSettings) -> str:
 
 
 def login_cookies(login: Login) -> tuple[Cookie, Cookie]:
-    """What the browser keeps of a login: the session, and that this user has logged in from here before."""
+    """What the browser keeps of a login: the session, and that this user has logged in from here before.
+
+    The session's life here is the longest it can have; the server ends it earlier.
+    """
     return (
         Cookie("session", login.cookie, int(SESSION_LONGEST.total_seconds())),
         Cookie("seen", login.seen, int(SEEN_LIFE.total_seconds())),

@@ -140,17 +140,16 @@ class Service(bottle.Bottle):
             self._triggers.spend(caller.principal.name)
         raw = bodies.read_body(environ, route.body_limit) if route.method in security.CHANGING else b""
         body: Any = None
-        given: frozenset[str] = frozenset()
         if route.kind == "page" and route.method in security.CHANGING:
             fields, token = bodies.form_fields(head, raw)
             if caller.session is not None or caller.principal is None:
                 security.require_own_page(head, settings, token, tokens())
-            body, given = bodies.form_body(fields, route.body)
+            body = bodies.form_body(fields, route.body)
         elif route.method in security.CHANGING:
             if caller.session is not None:
-                given_token = head.headers.get(security.CSRF_HEADER, "")
-                security.require_own_page(head, settings, given_token, caller.session.csrf)
-            body, given = bodies.json_body(head, raw, route.body, route.body_limit)
+                token = head.headers.get(security.CSRF_HEADER, "")
+                security.require_own_page(head, settings, token, caller.session.csrf)
+            body = bodies.json_body(head, raw, route.body, route.body_limit)
         query_text = str(environ.get("QUERY_STRING") or "")
         path = decoded_path(environ)
         target = str(environ.get("SCRIPT_NAME") or "") + _raw_path(environ) + (f"?{query_text}" if query_text else "")
@@ -161,7 +160,6 @@ class Service(bottle.Bottle):
             params=params,
             query=bodies.read_query(query_text, route.query, is_page=route.kind == "page"),
             body=body,
-            given=given,
             principal=caller.principal,
             session=caller.session,
             run=run,

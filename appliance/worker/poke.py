@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
+from collections.abc import Callable
 
 SOCKET = "poke"  # in the journal's directory
-_EVERY = 0.02  # seconds
+EVERY = 0.02  # seconds
+PATIENCE = 1.0  # seconds after which the worker looks by itself
 
 
 class Poke:
     """Sends the run's id, at once after a pause and then at most every 20 ms. Called from inside the run directory."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        send: Callable[[bytes], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``send`` never waits, and raises OSError when it cannot send. By default it is the worker's socket."""
         self._run_id = run_id.encode()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._sent_at = 0.0
+        self._send = send or _to_worker()
+        self._monotonic = monotonic
+        self._told_at = float("-inf")
+        self._pause = EVERY  # longer while nobody empties the buffer
 
     def grew(self) -> float | None:
-        """There is something new. Answers when to call again (monotonic), or None when it was told."""
-        due = self._sent_at + _EVERY
-        if time.monotonic() < due:
-            return due
-        self.now()
+        """There is something new. Answers when to call again (monotonic), or None when nothing is owed."""
+        is_early = self._monotonic() < self._told_at + self._pause
+        if is_early or not self.now():
+            return self._told_at + self._pause
         return None
 
-    def now(self) -> None:
-        """Tell it at once. No worker may be there, or its buffer be full: it looks by itself each second."""
-        self._sent_at = time.monotonic()
-        with contextlib.suppress(OSError):
-            self._socket.sendto(self._run_id, f"../../{SOCKET}")
+    def now(self) -> bool:
+        """Tell it at once. Answers whether that is done with: a full buffer owes a poke, an absent worker none (it
+        looks at every run when it comes back)."""
+        self._told_at = self._monotonic()
+        try:
+            self._send(self._run_id)
+        except BlockingIOError:
+            self._pause = min(2 * self._pause, PATIENCE)
+            return False
+        except OSError:
+            pass  # nobody is there
+        self._pause = EVERY
+        return True
+
+
+def _to_worker() -> Callable[[bytes], None]:
+    worker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+    def send(word: bytes) -> None:
+        worker.sendto(word, f"../../{SOCKET}")
+
+    return send

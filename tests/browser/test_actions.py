@@ -65,10 +65,10 @@ def test_req_V1_every_page_and_action_works(visitor: Window, fresh: Site, script
     window = visitor
     window.look(scripts=scripts)
     come_in(window, fresh)
-    trigger_and_stop(window, fresh)
+    trigger_and_stop(window, fresh, scripts)
     read_logs(window, fresh)
     filter_runs(window)
-    look_after_workers(window, fresh)
+    look_after_workers(window, fresh, scripts)
     look_after_oneself(window, fresh)
     press(window, "header button")
     window.wait(lambda: window.path == "/login")
@@ -95,7 +95,7 @@ def come_in(window: Window, site: Site) -> None:
     window.wait(lambda: window.path == "/")
 
 
-def trigger_and_stop(window: Window, site: Site) -> None:
+def trigger_and_stop(window: Window, site: Site, scripts: bool) -> None:
     """From the dashboard's next step to a run; a form with a mistake; cancel and abort."""
     press(window, "#dashboard a.button", "Choose a job")
     press(window, "main a", "Website")
@@ -114,6 +114,8 @@ def trigger_and_stop(window: Window, site: Site) -> None:
     reads(window, "release")
     run = site.run("nightly", Status.RUNNING, LOG)
     window.open(f"/p/website/nightly/{run.number}")
+    assert "compiling module_1.c" in window.find("#log").text
+    assert ("This page loads again every 5 seconds." in window.find("main").text) == (not scripts)
     press(window, "details.confirm summary")
     press(window, "details.confirm button")
     reads(window, "asked to abort")
@@ -146,13 +148,14 @@ def filter_runs(window: Window) -> None:
     window.wait(lambda: window.path == "/runs" and len(window.all("#runs .name")) == 4)
 
 
-def look_after_workers(window: Window, site: Site) -> None:
+def look_after_workers(window: Window, site: Site, scripts: bool) -> None:
     """Add one; switch one off, on, and remove it."""
     window.open("/workers")
     window.submit("/workers", {"name": "no name", "properties": ""})
     assert window.find("[aria-invalid=true]").get_attribute("name") == "name"
     window.submit("/workers", {"name": "build-2"})
     reads(window, "orchestra worker join")
+    window.wait(lambda: window.find("[data-copy=join]").is_displayed() == scripts)
     press(window, "nav.trail a")
     for action, told in (("disable", "gets no new runs"), ("enable", "takes new runs")):
         press(window, f"form[action='/workers/build-1/{action}'] button")

@@ -13,13 +13,12 @@ from tests.web.pages.coloured import LINES
 from tests.web.pages.hostile import TEXTS
 from tests.web.pages.site import Site, add_project, make_site
 
-
 CONTROLS = """
 const all = [...document.querySelectorAll("*")];
 const controls = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]";
 const is_shown = (one) => one.getClientRects().length > 0 && one.checkVisibility({ visibilityProperty: true });
 """
-FOCUSED = CONTROLS + """
+FOCUSED = """
 const one = document.activeElement;
 if (one === document.body) return null;
 const style = getComputedStyle(one);
@@ -28,7 +27,7 @@ const is_inside = box.right > 0 && box.bottom > 0 && box.left < innerWidth && bo
 const has_ring = style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2;
 return { at: all.indexOf(one), what: one.outerHTML.slice(0, 120), is_seen: is_inside && has_ring };
 """
-FOCUSABLE = CONTROLS + """
+FOCUSABLE = """
 return [...document.querySelectorAll(controls)].filter((one) => one.tabIndex >= 0 && is_shown(one))
   .map((one) => all.indexOf(one));
 """
@@ -68,13 +67,13 @@ def test_every_control_of_a_page_is_reached_by_the_keyboard_in_reading_order_and
         reached = []
         for _ in range(120):
             window.driver.switch_to.active_element.send_keys("\ue004")
-            found = window.driver.execute_script(FOCUSED)
+            found = window.driver.execute_script(CONTROLS + FOCUSED)
             if found is None or found["at"] in [one["at"] for one in reached]:
                 break
             reached.append(found)
         assert [one["what"] for one in reached if not one["is_seen"]] == [], path
         assert [one["at"] for one in reached] == sorted(one["at"] for one in reached), path
-        expected = window.driver.execute_script(FOCUSABLE)
+        expected = window.driver.execute_script(CONTROLS + FOCUSABLE)
         assert sorted(one["at"] for one in reached) == expected, path
 
 
@@ -115,33 +114,6 @@ def test_req_L3_colours_of_a_log_are_the_same_however_it_came(own_window: Window
     assert followed[0] == [["begun plain", "ink-magenta"]]
     assert followed[-3:] == [[["lasts", "ink-yellow"]], [["and lasts", "ink-yellow"]], [["end", ""]]]
     assert followed[1:-3] == [[list(piece) for piece in shown] for _, shown in LINES[1:]]
-
-
-def test_req_V1_everything_works_without_scripts(own_window: Window, own_site: Site) -> None:
-    window = own_window
-    window.look(scripts=False)
-    window.login()
-    window.open("/p/website/deploy")
-    window.find("main button.primary").click()
-    window.wait(lambda: window.path == "/p/website/deploy/1")
-    window.find("main form[action$='/cancel'] button").click()
-    window.wait(lambda: window.all(".chip.cancelled"))
-    assert "cancelled by ada before it began" in window.find("main").text.lower()
-    run = own_site.run("nightly", Status.RUNNING, b"some output\n")
-    window.open(f"/p/website/nightly/{run.number}")
-    assert "some output" in window.find("#log").text
-    assert window.all("meta[http-equiv=refresh]")
-    window.find("details.confirm summary").click()
-    window.find("details.confirm button").click()
-    window.wait(lambda: "asked to abort" in window.find("main").text)
-    window.open("/workers")
-    window.find("main input[name=name]").send_keys("build-2")
-    window.find("main button.primary").click()
-    window.wait(lambda: "orchestra worker join" in window.find("#join").text)
-    assert not window.find("[data-copy]").is_displayed()
-    window.find("header button").click()
-    window.wait(lambda: window.path == "/login")
-    assert window.complaints() == []
 
 
 def test_req_S_13_hostile_texts_do_nothing_in_a_browser(own_window: Window, own_site: Site) -> None:

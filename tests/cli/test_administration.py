@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.workers import property_values
 from appliance.config import load_worker, read_worker_token
 from tests.cli.conftest import Run
 from tests.client.conftest import Reply, Service
@@ -30,30 +29,6 @@ def test_a_worker_token_is_printed_once_with_its_join_line(ask: Run, service: Se
     assert (ran.code, ran.out.decode()) == (0, made["join"] + "\n")
     assert service.asked[0].document == {"name": "build-1", "properties": {"pool": "linux", "cores": 8}}
     assert json.loads(ask("worker", "token", "build-1", "--json").out) == made
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("true", True),
-        ("false", False),
-        ("True", "True"),
-        ("8", 8),
-        ("-1", -1),
-        ("0", 0),
-        ("007", "007"),
-        ("3.10", "3.10"),
-        ("1e3", "1e3"),
-        ("１", "１"),
-        ("9" * 16, "9" * 16),
-        ("8\n", "8\n"),
-        ("", ""),
-        ("@file", "@file"),
-    ],
-)
-def test_req_S_35_a_property_is_a_truth_value_a_whole_number_or_its_text(text: str, value: object) -> None:
-    assert property_values({"k": text}) == {"k": value}
-    assert type(property_values({"k": text})["k"]) is type(value)
 
 
 def test_workers_are_listed_shown_enabled_and_removed(ask: Run, service: Service) -> None:

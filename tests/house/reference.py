@@ -10,6 +10,7 @@ import msgspec
 
 from appliance.model import run_state
 from appliance.model.run_state import Reason, Status
+from appliance.settings_text import Seconds, Size
 from tests.house.repository_tree import ROOT, source
 
 STATUSES = {
@@ -51,6 +52,42 @@ REASONS = {
     Reason.INTERNAL_ERROR: "A defect of the appliance.",
     Reason.CHILD_FAILED: "A child of a pipeline failed.",
     Reason.CHILD_ABORTED: "A child of a pipeline was aborted.",
+}
+
+
+WORKER_KEYS = {
+    "url": "The address of the server, as `worker join` was given it.",
+    "name": "The worker's name at the server when it joined, for people; the token decides.",
+    "slots": "How many runs it does at once.",
+    "token_file": "The file with its token. Nobody else may read it.",
+    "data": "The directory of its journal: runs with their workspaces and output.",
+    "properties": "What it says of itself, beside os, architecture, hostname, python, cpus and memory.",
+    "environment": "Variables for every command of every run.",
+    "retention": "How long a run is kept here after the server has stored it.",
+    "retention_size": "The most that such runs may take; the oldest go first.",
+}
+
+_SERVER, _CLIENT, _WORKER = "the server", "all other commands", "the worker"
+ENVIRONMENT = {
+    "ORCHESTRA_DATA": (
+        "the server, commands that work on its data",
+        "Its data directory, where `--data` is not given.",
+    ),
+    "ORCHESTRA_URL": (_CLIENT, "The address of the server, where `--url` is not given."),
+    "ORCHESTRA_TOKEN": (_CLIENT, "Your token, where `--token` is not given."),
+    "ORCHESTRA_TOKEN_FILE": (_CLIENT, "The file with your token. Default: `orchestra/token` in the next one."),
+    "XDG_CONFIG_HOME": (_CLIENT, "The directory of your settings. Default: `~/.config`."),
+    "XDG_DATA_HOME": (
+        f"{_SERVER}, {_WORKER}",
+        "Where the data directories are by default. Default: `~/.local/share`; root uses `/var/lib`.",
+    ),
+    "CREDENTIALS_DIRECTORY": (_SERVER, "Set by systemd. A `master.key` in it is used, not that of the data directory."),
+    "ORCHESTRA_BOOT_ID": (
+        f"{_SERVER}, {_WORKER}",
+        "Which boot of the machine this is, for a unit that may not read `/proc/sys/kernel/random/boot_id`.",
+    ),
+    "RUNTIME_DIRECTORY": (_WORKER, "Set by systemd. Secrets of runs lie there for a moment, in memory."),
+    "XDG_RUNTIME_DIR": (_WORKER, "The same, without systemd's directory for the unit."),
 }
 
 
@@ -108,18 +145,33 @@ def settings() -> str:
         "",
     ]
     lines += ["```toml", server, "```", "", "## Worker: `worker.toml`", ""]
-    lines += ["`orchestra worker join` writes this file. Section `[worker]`:", "", "| key | default |", "|---|---|"]
+    lines += ["`orchestra worker join` writes this file. Relative paths are relative to it. Section `[worker]`:", ""]
+    lines += ["| key | default | meaning |", "|---|---|---|"]
     for field in msgspec.structs.fields(values.WorkerSection):
-        if field.required:
-            default = "must be given"
-        else:
-            default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-            default = "none" if default in (None, "") else f"`{default}`"
-        lines.append(f"| `{field.encode_name}` | {default} |")
-    lines += ["", "## Environment", "", "| variable | read by |", "|---|---|"]
-    lines += ["| `ORCHESTRA_DATA` | the server and the commands that work on its data directory |"]
-    lines += ["| `ORCHESTRA_URL`, `ORCHESTRA_TOKEN` | all other commands, and the Python client |"]
+        lines.append(f"| `{field.encode_name}` | {_default(field)} | {WORKER_KEYS[field.encode_name]} |")
+    lines += ["", "Section `[log]` is as in `orchestra.toml`.", "", "## Environment", ""]
+    lines += ["| variable | read by | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {reader} | {meaning} |" for name, (reader, meaning) in ENVIRONMENT.items()]
     return "\n".join(lines) + "\n"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    """As it would be written in the file."""
+    if field.required:
+        return "must be given"
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if default in (None, "", {}):
+        return "none"
+    if isinstance(default, Seconds):
+        return f"`{_in_units(int(default), {'w': 604_800, 'd': 86_400, 'h': 3600, 'm': 60, 's': 1})}`"
+    if isinstance(default, Size):
+        return f"`{_in_units(default, {'GiB': 1 << 30, 'MiB': 1 << 20, 'KiB': 1 << 10, 'B': 1})}`"
+    return f"`{default}`"
+
+
+def _in_units(number: int, units: dict[str, int]) -> str:
+    unit, size = next((unit, size) for unit, size in units.items() if number % size == 0)
+    return f"{number // size}{unit}"
 
 
 def commands() -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.house import reference
-from tests.house.repository_tree import ROOT
+from tests.house.repository_tree import ROOT, source
 
 
 @pytest.mark.parametrize("page", sorted(reference.PAGES))
@@ -17,3 +19,8 @@ def test_the_diagram_of_the_run_states_is_that_of_the_code() -> None:
     found = reference.DIAGRAM.search(reference.LIFE.read_text("utf-8"))
     assert found is not None
     assert found[0] == reference.diagram(), "run python -m tests.house.reference"
+
+
+def test_every_variable_that_the_settings_come_from_is_in_the_reference() -> None:
+    read = re.findall(r'"((?:ORCHESTRA|XDG|[A-Z]+)_[A-Z_]+)"', source(ROOT / "appliance" / "config.py"))
+    assert set(read) == set(reference.ENVIRONMENT)

@@ -96,7 +96,7 @@ class Person:
         return page
 
 
-def test_goal_five_minutes_from_a_bare_environment_to_the_first_run_elsewhere(
+def test_three_commands_and_a_click_lead_from_a_bare_environment_to_the_first_run_elsewhere(
     hosts: tuple[Host, Host], packages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server, machine = hosts

@@ -28,5 +28,8 @@ def test_the_real_job_builds_a_repository_and_its_log_equals_the_copy_that_tee_w
     head = subprocess.run(
         ["git", "-C", str(repository), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    print(results)
-    assert results["revision"] == head
+    assert results["revision_control"]["revision"] == head
+    (tested,) = results["tests"]
+    assert (tested["passed"], tested["failed"], tested["skipped"]) == (4, 0, 0)
+    (built,) = results["distributions"]
+    assert built["file"] == "roman-1.0-py3-none-any.whl"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.model.errors import Invalid
-from appliance.model.matching import check_requirement, unmet
+from appliance.model.matching import check_requirement, read_property, unmet
 
 LINUX: dict[str, Any] = {
     "os": "linux",
@@ -150,3 +150,27 @@ anything = st.recursive(
 def test_req_W2_no_property_of_a_worker_can_break_the_dispatcher(requires: Any, has: Any) -> None:
     for reason in unmet(requires, has, has):
         assert len(reason) < 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("false", False),
+        ("True", "True"),
+        ("8", 8),
+        ("-1", -1),
+        ("0", 0),
+        ("007", "007"),
+        ("3.10", "3.10"),
+        ("1e3", "1e3"),
+        ("１", "１"),
+        ("9" * 16, "9" * 16),
+        ("8\n", "8\n"),
+        ("", ""),
+        ("@file", "@file"),
+    ],
+)
+def test_req_S_35_a_property_is_a_truth_value_a_whole_number_or_its_text(text: str, value: object) -> None:
+    assert read_property(text) == value
+    assert type(read_property(text)) is type(value)

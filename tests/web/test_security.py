@@ -12,6 +12,7 @@ import pytest
 
 from appliance.model.errors import Forbidden, NotFound, Unauthenticated
 from appliance.model.permissions import Right
+from appliance.passwords import SEEN_LIFE
 from appliance.web.head import Head
 from appliance.web.routes import Parts, Request, Response, Route, WebSettings, content, redirect
 from appliance.web.security import CONTENT_POLICY, HEADERS, authenticate_socket
@@ -135,6 +136,12 @@ def test_req_S_09_over_loopback_the_cookie_has_no_prefix(site: World) -> None:
     site.accounts.add_user("ada", PASSWORD)
     cookie = session_cookie(browser_login(site, "ada"))
     assert re.fullmatch(r"session=[0-9a-f]{64}; Path=/; HttpOnly; SameSite=Lax; Max-Age=\d+", cookie)
+
+
+def test_a_browser_is_known_from_an_earlier_login_for_as_long_as_its_cookie_proves_it(site: World) -> None:
+    site.accounts.add_user("ada", PASSWORD)
+    (seen,) = (value for value in browser_login(site, "ada").all("Set-Cookie") if value.startswith("seen="))
+    assert seen.endswith(f"Max-Age={int(SEEN_LIFE.total_seconds())}")
 
 
 def test_req_S_09_over_https_the_cookie_is_bound_to_this_host(site: World) -> None:

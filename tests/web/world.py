@@ -170,7 +170,7 @@ class World:
             workers=self.workers,
             clock=self.clock,
             key=KEY,
-            is_ready=lambda: self.problems,
+            unready=lambda: self.problems,
             settings=self.settings,
             rendering=_rendering() if self.has_pages else None,
             static_files=self.static_files if self.has_pages else None,

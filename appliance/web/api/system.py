@@ -34,7 +34,7 @@ def health(request: Request, parts: Parts) -> Response:
 
 def ready(request: Request, parts: Parts) -> Response:
     """Ready: the appliance does its work; 503 while it does not."""
-    reasons = list(parts.is_ready())
+    reasons = list(parts.unready())
     shown = reasons if reasons and _may_see_all(request) else None
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     return document(ReadyDocument("starting" if reasons else "ready", shown), status)

@@ -12,6 +12,7 @@ from appliance.web.api.documents import WorkerDocument, worker_document
 from appliance.web.api.lists import Listing
 from appliance.web.paging import PageQuery
 from appliance.web.routes import Parts, Request, Response, Route, document, nothing
+from appliance.workers import join_line
 
 
 class WorkerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +67,6 @@ def create_token(request: Request, parts: Parts) -> Response:
     """A new worker's account with its token."""
     _, text = parts.workers.create(request.body.name, request.someone.name, request.body.properties)
     return document(WorkerTokenDocument(text, join_line(request.origin, text)), 201)
-
-
-def join_line(origin: str, token: str) -> str:
-    """What is typed on a new worker's machine. ``origin`` is an address of ours, never text of a user."""
-    return f"orchestra worker join {origin} {token}"
 
 
 ROUTES = (

@@ -6,18 +6,18 @@ from typing import Annotated
 
 import msgspec
 
-from appliance.accounts import SESSION_LONGEST, Login
+from appliance.accounts import Login
 from appliance.model.errors import ApplianceError, Forbidden, Invalid, Unauthenticated, Unavailable
 from appliance.web import forms
 from appliance.web.pages import links
 from appliance.web.pages.answers import refuse, show
 from appliance.web.pieces import Field, Form
 from appliance.web.routes import Cookie, Parts, Request, Response, Route, is_local_path, redirect
+from appliance.web.security import login_cookies, require_private
 from appliance.web.views import LoginPage, SetupPage
 
 Line = Annotated[str, msgspec.Meta(max_length=2000)]
 Password = Annotated[str, msgspec.Meta(max_length=2048)]  # too long ones are refused with a sentence of their own
-SEEN = 90 * 86400  # seconds that a browser is known from an earlier login
 
 
 class LoginQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ def login(request: Request, parts: Parts) -> Response:
     """A new session, and on to where the reader wanted to go."""
     body: LoginForm = request.body
     try:
-        _require_safe(request, parts)
+        require_private(request.is_secure)
         made = parts.accounts.login(
             body.user, body.password, request.address, request.agent, request.seen_before, request.session
         )
@@ -91,7 +91,7 @@ def setup(request: Request, parts: Parts) -> Response:
     body: SetupForm = request.body
     form = _setup_form(body.token, body.name)
     try:
-        _require_safe(request, parts)
+        require_private(request.is_secure)
         if body.password != body.repeat:
             raise Invalid("the passwords differ", {"repeat": "this is not the password above"})
         made = parts.accounts.use_setup_token(body.token, body.name, body.password, request.address, request.agent)
@@ -103,15 +103,7 @@ def setup(request: Request, parts: Parts) -> Response:
 
 
 def _enter(made: Login, path: str) -> Response:
-    longest = int(SESSION_LONGEST.total_seconds())  # the server ends it earlier
-    return redirect(path).with_cookies(Cookie("session", made.cookie, longest), Cookie("seen", made.seen, SEEN))
-
-
-def _require_safe(request: Request, parts: Parts) -> None:
-    if not request.is_secure and not parts.settings.insecure_http:
-        raise Forbidden(
-            "your password would cross the network unprotected: use HTTPS, or this server's own machine (S-09)"
-        )
+    return redirect(path).with_cookies(*login_cookies(made))
 
 
 def _next(path: str) -> str:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import msgspec
 
-from appliance.accounts import SESSION_LONGEST
 from appliance.model.errors import ApplianceError, Invalid
 from appliance.web import forms
 from appliance.web.pages import links, rows
 from appliance.web.pages.answers import reader, refuse, show
 from appliance.web.pages.entrance import Password
 from appliance.web.pieces import Field, Form, Option, SessionRow, TokenRow
-from appliance.web.routes import Cookie, Parts, Request, Response, Route, redirect
+from appliance.web.routes import Parts, Request, Response, Route, redirect
+from appliance.web.security import login_cookies
 from appliance.web.views import MePage
 
 LIVES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year", "": "never ends"}
@@ -98,8 +98,7 @@ def change_password(request: Request, parts: Parts) -> Response:
     answer = redirect(links.ME, "Your password is changed. All other sessions are over.")
     if made is None:
         return answer
-    cookie = Cookie("session", made.cookie, int(SESSION_LONGEST.total_seconds()))
-    return answer.with_cookies(cookie).to_session(made.session.id)
+    return answer.with_cookies(*login_cookies(made)).to_session(made.session.id)
 
 
 def make_token(request: Request, parts: Parts) -> Response:
@@ -157,7 +156,6 @@ def _page(
             agent=session.agent,
             address=session.address,
             created=rows.when(session.created_at, now),
-            refreshed=rows.when(session.refreshed_at, now),
             is_this=session.id == this,
             end_action=None if session.id == this else links.below_me("sessions", session.id, "end"),
         )

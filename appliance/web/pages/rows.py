@@ -47,7 +47,8 @@ def run_row(run: Run, now: datetime) -> RunRow:
     began = run.started_at or run.assigned_at
     until = began or run.finished_at or (now if is_live else None)
     ended = run.finished_at or (now if is_live else None)
-    sentence = _COMMAND.sub(lambda found: command_label(found[0]), run.sentence) or _DEFAULTS.get(run.status, "").replace("{worker}", run.worker or "a worker")
+    sentence = _COMMAND.sub(lambda found: command_label(found[0]), run.sentence)
+    sentence = sentence or _DEFAULTS.get(run.status, "").replace("{worker}", run.worker or "a worker")
     return RunRow(
         id=run.id,
         project=run.project,

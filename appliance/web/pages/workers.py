@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from appliance.model.errors import Conflict, Invalid
+from appliance.model.matching import read_property
 from appliance.model.permissions import Right, may
 from appliance.web import forms
 from appliance.web.pages import links, rows
@@ -18,7 +19,7 @@ from appliance.web.paging import Cursor, read_cursor, write_cursor
 from appliance.web.pieces import Field, Form, Paging, WorkerRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import JoinPage, WorkersPage
-from appliance.workers import WorkerState
+from appliance.workers import WorkerState, join_line
 
 SHOWN = 50
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}(?!\n)$")
@@ -69,7 +70,7 @@ def add(request: Request, parts: Parts) -> Response:
         JoinPage(
             title=f"Add {worker.name}",
             worker=worker.name,
-            join=f"orchestra worker join {request.origin} {token}",
+            join=join_line(request.origin, token),
             run="orchestra worker run",
         )
     )
@@ -99,7 +100,7 @@ def _properties(text: str) -> Mapping[str, Any]:
         key, mark, value = (part.strip() for part in line.partition("="))
         if not mark or not _PROPERTY.match(key):
             raise Invalid("a property is wrong", {"properties": f"write each as key=value, not {line[:60]!r}"})
-        found[key] = {"true": True, "false": False}.get(value, value)
+        found[key] = read_property(value)
     return found
 
 

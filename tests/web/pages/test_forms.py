@@ -251,7 +251,7 @@ def test_a_worker_that_cannot_be_added_is_explained_in_the_form(
 
 
 def test_properties_are_read_line_by_line() -> None:
-    assert _properties("a=1\r\nb = x = y\nc=false") == {"a": "1", "b": "x = y", "c": False}
+    assert _properties("a=1\r\nb = x = y\nc=false") == {"a": 1, "b": "x = y", "c": False}
 
 
 def test_workers_are_disabled_enabled_and_removed_from_the_page(site: Site) -> None:
@@ -297,7 +297,7 @@ def test_a_token_that_cannot_be_made_is_explained(site: Site, fields: dict[str, 
 
 def test_req_S_06_a_new_password_ends_all_other_sessions_and_keeps_this_reader_in(site: Site) -> None:
     browser, other = site.login(), site.login()
-    old = browser.cookies["session"]
+    old, seen = browser.cookies["session"], browser.cookies["seen"]
     wrong = browser.submit(
         "/me/password", {"current": "wrong password!", "password": "quite another phrase"}, page="/me"
     )
@@ -307,7 +307,7 @@ def test_req_S_06_a_new_password_ends_all_other_sessions_and_keeps_this_reader_i
     site.clock.advance(60)
     done = browser.submit("/me/password", {"current": PASSWORD, "password": "quite another phrase"}, page="/me")
     assert (done.status, done.header("Location")) == (303, "/me")
-    assert browser.cookies["session"] != old
+    assert browser.cookies["session"] != old and browser.cookies["seen"] != seen
     assert "Your password is changed." in browser.get("/me").text  # said to the session that has just begun
     assert browser.get("/me").status == 200 and other.get("/me").status == 303
 
