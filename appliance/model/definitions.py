@@ -164,7 +164,10 @@ def _jobs(raw: Any, sink: Sink) -> list[JobReading]:
         elif (other := taken(read, document.identifier)) is not None:
             sink.refuse((*place, "identifier"), f"there are two jobs {other!r}; names may not differ only in case")
         else:
-            read[document.identifier] = (document, _plain(item), place, own)
+            clean = _plain(item)
+            if clean.keys() != item.keys():  # what cannot be stored is not run either
+                document = job_of(clean)
+            read[document.identifier] = (document, clean, place, own)
     for document, clean, place, own in read.values():
         check_job(document, clean, read, place, own)
     return [JobReading(document, clean, tuple(own.findings), place) for document, clean, place, own in read.values()]

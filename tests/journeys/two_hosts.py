@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Host:
     def start(self, command: str) -> subprocess.Popen[str]:
         """Type a command that stays; both its outputs are in ``stdout``."""
         program = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "bash", "-c", command],
+            ["ip", "netns", "exec", self.name, "bash", "-c", f"{self._own_state()} && {command}"],
             cwd=self.home,
             env=dict(self.environment),
             stdin=subprocess.PIPE,
@@ -52,15 +53,25 @@ class Host:
         self.programs.append(program)
         return program
 
+    def _own_state(self) -> str:
+        """Every command has mounts of its own there: where root keeps a worker's data is a folder of this host."""
+        state, usual = self.home / "state", "/var/lib/orchestra-worker"
+        return f"mkdir -p {state} {usual} && mount --bind {state} {usual}"
+
     def wait_for(self, program: subprocess.Popen[str], text: str) -> str:
         """The line in which a program that stays says this; fails when it ends first."""
         said = []
         assert program.stdout is not None
-        for line in program.stdout:
-            said.append(line)
-            if text in line:
-                return line
-        raise AssertionError("".join(said))
+        watchdog = threading.Timer(LONG_ENOUGH, os.killpg, (program.pid, signal.SIGKILL))
+        watchdog.start()
+        try:
+            for line in program.stdout:
+                said.append(line)
+                if text in line:
+                    return line
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"never said {text!r}: {''.join(said)}")
 
     def close(self) -> None:
         """End what still runs here."""

@@ -214,6 +214,13 @@ anything = st.recursive(
 )
 
 
+def test_a_key_that_cannot_be_stored_is_not_run_either() -> None:
+    reading = project_of({"identifier": "odd", "parameters": [{"key": "a", "default": float("inf")}]}, CONTRACT_JOB)
+    odd = reading.jobs[0]
+    assert "parameters" not in odd.raw and odd.document.parameters == []
+    assert any("parameters" in str(finding) for finding in odd.findings)
+
+
 @settings(max_examples=400, deadline=None)
 @given(anything, st.dictionaries(st.sampled_from(JobDocument.__struct_fields__), anything, max_size=5))
 def test_req_S7_no_document_can_stop_the_reading(whole: Any, keys: dict[str, Any]) -> None:
