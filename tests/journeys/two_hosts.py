@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tests.journeys.site import LONG_ENOUGH
 
+# Root keeps a worker's data in /var/lib. Each command has mounts of its own, so each host has its own, in its home.
+OWN_STATE = 'mkdir -p "$1" && mount --bind "$1" /var/lib && exec bash -c "$2"'
 ADDRESSES = ("10.201.7.1", "10.201.7.2")  # inside the two namespaces only
 
 
@@ -41,7 +43,7 @@ class Host:
     def start(self, command: str) -> subprocess.Popen[str]:
         """Type a command that stays; both its outputs are in ``stdout``."""
         program = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "bash", "-c", f"{self._own_state()} && {command}"],
+            ["ip", "netns", "exec", self.name, "bash", "-c", OWN_STATE, "bash", str(self.home / "state"), command],
             cwd=self.home,
             env=dict(self.environment),
             stdin=subprocess.PIPE,
@@ -52,11 +54,6 @@ class Host:
         )
         self.programs.append(program)
         return program
-
-    def _own_state(self) -> str:
-        """Every command has mounts of its own there: where root keeps a worker's data is a folder of this host."""
-        state, usual = self.home / "state", "/var/lib/orchestra-worker"
-        return f"mkdir -p {state} {usual} && mount --bind {state} {usual}"
 
     def wait_for(self, program: subprocess.Popen[str], text: str) -> str:
         """The line in which a program that stays says this; fails when it ends first."""
