@@ -51,6 +51,8 @@ from appliance.workers import Presence
 
 _log = logging.getLogger(__name__)
 
+SWITCH_EVERY = 0.001  # seconds a thread may keep others waiting; the default of 5 ms is long for a line that is followed
+
 _LISTEN_ADVICE = {
     errno.EADDRINUSE: "stop the program that uses it, or choose another port here",
     errno.EACCES: "choose a port from 1024 on, or allow this account to use it",
@@ -242,6 +244,7 @@ class Appliance(Foundation):
     def serve(self) -> int:
         """Start, say where, and run until SIGTERM or SIGINT; SIGHUP reads the project files again. The exit code."""
         set_up_logging(self.settings.log.level)
+        sys.setswitchinterval(SWITCH_EVERY)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
         reload = threading.Event()

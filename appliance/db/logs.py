@@ -26,6 +26,7 @@ from appliance.model.errors import ApplianceError, Full, Unavailable
 _log = logging.getLogger(__name__)
 
 OPEN_FILES = 256
+SYNC_BYTES = 16 << 20
 REMEMBERED = 8192  # streams whose digest so far is kept, open or not; an older one is read again
 _PIECE = 1 << 20
 
@@ -307,6 +308,12 @@ class LogStore:
             raise refusal from error
         one.count(data)
         one.is_dirty = True
+        if one.unsynced >= SYNC_BYTES:  # little by little, so that the end of a run does not wait for all of it
+            try:
+                self._disk.sync(file)
+            except OSError as error:
+                raise self._refusal(error, is_sync=True) from error
+            one.unsynced = 0
 
     def _cut(self, key: tuple[str, int], one: StreamFile, size: int) -> None:
         file = self._opened(key, one)
@@ -336,7 +343,7 @@ class LogStore:
             if unnamed:
                 self._sync_names(unnamed[0].path.parent)
             for one in dirty:
-                one.has_name, one.is_dirty = True, False
+                one.has_name, one.is_dirty, one.unsynced = True, False, 0
         except OSError as error:
             raise self._refusal(error, is_sync=True) from error
 

@@ -24,10 +24,12 @@ class StreamFile:
         """Begin to count anew."""
         self.size = 0
         self.crc32 = 0
+        self.unsynced = 0  # bytes written since the last sync
         self.sha256 = hashlib.sha256()
 
     def count(self, data: bytes | memoryview) -> None:
         """Take in bytes that follow those known."""
         self.size += len(data)
+        self.unsynced += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
         self.sha256.update(data)
