@@ -51,7 +51,7 @@ from appliance.workers import Presence
 
 _log = logging.getLogger(__name__)
 
-SWITCH_EVERY = 0.001  # seconds a thread may keep others waiting; the default of 5 ms is long for a line that is followed
+SWITCH_EVERY = 0.001  # seconds a thread may keep others waiting; the default of 5 ms is long for a followed log
 
 _LISTEN_ADVICE = {
     errno.EADDRINUSE: "stop the program that uses it, or choose another port here",
