@@ -16,7 +16,7 @@ from appliance.worker.notes import NO_SPACE
 from appliance.worker.rundir import LOG, TAIL, RunDirectory
 
 SYNC_EVERY = 5.0  # seconds
-SYNC_BYTES = 16 << 20  # at full speed some ten syncs a second; a sync for each megabyte would take half of the time
+SYNC_BYTES = 16 << 20  # at full speed some ten syncs a second; each is two waits for the disk
 TAIL_MOST = 64 << 20  # bytes held back at the end of an output over the limit
 RETRY_EVERY = 1.0  # seconds between two tries on a full disk
 
