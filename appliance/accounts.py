@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -18,7 +19,7 @@ from appliance.events import AccountChanged, Events, SessionsEnded
 from appliance.model import tokens
 from appliance.model.caps import derive
 from appliance.model.entities import Session, Token, User
-from appliance.model.errors import Conflict, Invalid, NotFound, Unauthenticated
+from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from appliance.model.names import check_name
 from appliance.model.permissions import (
     ADMINISTRATOR,
@@ -27,6 +28,7 @@ from appliance.model.permissions import (
     check_project_roles,
     check_site_roles,
     principal_of,
+    standing,
 )
 from appliance.model.run_state import LIVE
 from appliance.passwords import PasswordLimits, Passwords
@@ -130,8 +132,9 @@ class Accounts:
         user = self._enabled_user(session.user)
         if now - session.refreshed_at >= SESSION_REFRESH:
             expires_at = min(now + SESSION_IDLE, session.created_at + SESSION_LONGEST)
-            self._store.extend_session(session.id, now, expires_at)
-            session = msgspec.structs.replace(session, refreshed_at=now, expires_at=expires_at)
+            with contextlib.suppress(Unavailable):  # the next request tries again; reading must go on (F16, F19)
+                self._store.extend_session(session.id, now, expires_at)
+                session = msgspec.structs.replace(session, refreshed_at=now, expires_at=expires_at)
         return principal_of(user), session
 
     def principal_of_token(self, text: str, kinds: Collection[Kind] = (Kind.USER, Kind.RUN)) -> Principal:
@@ -154,7 +157,8 @@ class Accounts:
             raise Unauthenticated("this token was not used within a day and is dead: make a new one")
         principal = self._principal_of_stored(token)
         if token.first_used_at is None or token.last_used_at is None or now - token.last_used_at >= TOUCH:
-            self._store.touch_token(token.id, now)
+            with contextlib.suppress(Unavailable):  # as with a session
+                self._store.touch_token(token.id, now)
         return principal
 
     def run_token(self, run_id: str) -> str:
@@ -231,9 +235,9 @@ class Accounts:
             raise NotFound(f"no user {name[:64]!r}")
         return user
 
-    def users(self, after: str | None = None, limit: int = 100) -> list[User]:
-        """By name."""
-        return self._store.users(after, limit)
+    def users(self, after: str | None = None, limit: int = 100, *, backwards: bool = False) -> list[User]:
+        """By name, from Z to A when ``backwards``."""
+        return self._store.users(after, limit, backwards=backwards)
 
     def change_user(
         self,
@@ -355,6 +359,8 @@ class Accounts:
         worker = self._workers.get(token.worker_id) if token.worker_id is not None else None
         if token.kind != "worker" or worker is None:
             raise Unauthenticated("this is not a valid token")
+        if why := standing(worker, self._store.user(worker.owner)):
+            raise Forbidden(why)
         return Principal(Kind.WORKER, worker.name, worker_id=worker.id, token_id=token.id)
 
     def _principal_of_run(self, secret: bytes) -> Principal:
@@ -369,22 +375,18 @@ class Accounts:
         while True:
             before = self.user(name)
             after = msgspec.structs.replace(change(before), version=before.version + 1)
-            if _is_administrator(before) and not _is_administrator(after):
-                self._keep_an_administrator(before)
             ended = frozenset(session.id for session in self._store.sessions(name))
-            if self._store.replace_user(after, before.version, end_sessions=True):
+            if _is_administrator(before) and not _is_administrator(after):
+                stored = self._store.dismiss_administrator(after, before.version)
+            else:
+                stored = self._store.replace_user(after, before.version, end_sessions=True)
+            if stored is None:
+                raise Conflict(f"{name} is the last administrator: make another one first")
+            if stored:
                 self._events.publish(AccountChanged(name))
                 if ended:
                     self._events.publish(SessionsEnded(ended))
                 return after
-
-    def _keep_an_administrator(self, leaving: User) -> None:
-        after = None
-        while page := self._store.users(after, 1000):
-            if any(_is_administrator(user) and user.name != leaving.name for user in page):
-                return
-            after = page[-1].name
-        raise Conflict(f"{leaving.name} is the last administrator: make another one first")
 
     def _new_id(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))

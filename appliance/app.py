@@ -33,11 +33,12 @@ from appliance.master.dispatcher import Dispatcher
 from appliance.master.gateway import Gateway
 from appliance.master.lanes import Lanes
 from appliance.master.live import Live
+from appliance.master.room_watch import RoomWatch
 from appliance.master.roster import Roster
 from appliance.master.sweeper import Sweeper
 from appliance.model import caps
 from appliance.model.entities import Lineage, Run, Session, Worker
-from appliance.model.errors import Unauthenticated
+from appliance.model.errors import Unauthenticated, Unavailable
 from appliance.model.permissions import Kind, Principal
 from appliance.settings import ServerSettings
 from appliance.web.api.documents import run_document
@@ -67,7 +68,8 @@ class Appliance(Foundation):
         super().__init__(settings, clock)
         self._lineage: Lineage | None = None
         self._is_ready = False
-        self._stopping = threading.Event()
+        self._wake = threading.Event()  # one of the next two is set
+        self._is_hung_up = self._is_ending = False
         self._exit_code = 0
         self._closers: list[tuple[str, Callable[[], object]]] = []
 
@@ -99,6 +101,9 @@ class Appliance(Foundation):
             self.accounts.run_token,
             self.job_versions,
             self.limits,
+            may_give=lambda: self.room.full_since is None,
+            holds=self.recoveries.holds,
+            cancel_unwanted=self.runs.cancel_unwanted,
         )
 
     @cached_property
@@ -153,9 +158,15 @@ class Appliance(Foundation):
         return StaticFiles(self.settings.web.static)
 
     @cached_property
+    def room_watch(self) -> RoomWatch:
+        """Looks after the disk's room."""
+        return RoomWatch(self.room, self.roster, self.dispatcher)
+
+    @cached_property
     def rendering(self) -> Rendering:
         """The pages' templates."""
-        return Rendering(self.static_files, self.settings.web.templates, self.settings.web.announcement)
+        settings = self.settings.web
+        return Rendering(self.static_files, settings.templates, settings.announcement, lambda: self.room.full_since)
 
     @cached_property
     def web_settings(self) -> WebSettings:
@@ -175,10 +186,14 @@ class Appliance(Foundation):
             projects=self.projects,
             configuration=self.configuration,
             runs=self.runs,
+            lost_runs=self.lost_runs,
             workers=self.workers,
+            waits=self.waits,
+            recoveries=self.recoveries,
             clock=self.clock,
             key=caps.derive(self.master_key, "web"),
             unready=self.unready,
+            full_since=lambda: self.room.full_since,
             settings=self.web_settings,
             rendering=self.rendering,
             static_files=self.static_files,
@@ -212,6 +227,7 @@ class Appliance(Foundation):
     def start(self) -> None:
         """Everything up, in order; when this returns the port answers. Raises after stopping what had started."""
         try:
+            self.room.look()
             self._begin("database", self.repository.open, self.repository.close)
             leased = self.repository.runs.leased()
             records = [record for run, _ in leased for record in self.repository.runs.streams(run.id)]
@@ -220,6 +236,7 @@ class Appliance(Foundation):
             self._lineage = self.repository.lineage.open_epoch(secrets.token_hex(16), boot_id(), self.clock.now())
             self.configuration.load()
             self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
+            self._begin("room", self.room_watch.start, self.room_watch.stop)
             with self._listening("server.second_port", self.settings.server.second_port):
                 self._begin("gateway", self.gateway.start, self.gateway.stop)
             self._begin("dispatcher", self.dispatcher.start, self.dispatcher.stop)
@@ -238,34 +255,30 @@ class Appliance(Foundation):
             name, close = self._closers.pop()
             try:
                 close()
+            except Unavailable as error:
+                _log.warning("%s had something left to write: %s", name, error)
             except Exception:
                 _log.exception("%s did not stop as it should", name)
 
-    def serve(self) -> int:
-        """Start, say where, and run until SIGTERM or SIGINT; SIGHUP reads the project files again. The exit code."""
+    def serve(self, tell: Callable[[str], object] = lambda _url: None) -> int:
+        """Start, ``tell`` the address, and run until SIGTERM or SIGINT; SIGHUP reads the project files again.
+
+        Answers the exit code.
+        """
         set_up_logging(self.settings.log.level)
         sys.setswitchinterval(SWITCH_EVERY)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
-        reload = threading.Event()
-
-        def on_hangup(*_: object) -> None:
-            reload.set()
-            self._stopping.set()
-
-        signal.signal(signal.SIGHUP, on_hangup)
+            signal.signal(number, lambda *_: self._end())
+        signal.signal(signal.SIGHUP, lambda *_: self._hang_up())
         self.start()
         host = self.settings.server.listen.host
         shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"listening on http://{shown}:{self.web.port}\n")
-        sys.stdout.flush()
-        while True:
-            self._stopping.wait()
-            if not reload.is_set():
-                break
-            reload.clear()
-            self._stopping.clear()
-            self.reload()
+        tell(f"http://{shown}:{self.web.port}")
+        while self._wake.wait() and not self._is_ending:
+            self._wake.clear()
+            if self._is_hung_up:
+                self._is_hung_up = False
+                self.reload()
         self.stop()
         return self._exit_code
 
@@ -273,7 +286,7 @@ class Appliance(Foundation):
         """Read the project files again. If they cannot be used, the old configuration stays (F40)."""
         try:
             applied = self.configuration.load()
-        except ConfigurationError as error:
+        except (ConfigurationError, Unavailable) as error:
             _log.error("the configuration was not reloaded: %s", error)
             return
         _log.info(
@@ -305,7 +318,15 @@ class Appliance(Foundation):
         _log.critical("storage error, the server ends: %s", error)
         self._is_ready = False
         self._exit_code = 1
-        self._stopping.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._is_ending = True
+        self._wake.set()
+
+    def _hang_up(self) -> None:
+        self._is_hung_up = True
+        self._wake.set()
 
     def _converse(self, worker: Worker, connection: Connection) -> Conversation:
         return Conversation(

@@ -10,6 +10,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from appliance.model.errors import Unavailable
+
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.1  # seconds a loop rests after a failed step; doubled at each further failure in a row
@@ -84,10 +86,18 @@ class Loop:
             try:
                 delay = self._step()
                 self._failures = 0
-            except Exception:
+            except Exception as error:
                 delay = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 16))
                 self._failures += 1
-                _log.exception("a step of the loop %s failed; it is tried again in %.1f s", self.name, delay)
+                is_planned = isinstance(error, Unavailable)
+                _log.log(
+                    logging.WARNING if is_planned else logging.ERROR,
+                    "a step of the loop %s failed (%s); it is tried again in %.1f s",
+                    self.name,
+                    error,
+                    delay,
+                    exc_info=None if is_planned else error,
+                )
 
     def _rest(self, delay: float | None) -> bool:
         """Wait until the next step is due. False: the loop is to end."""

@@ -209,7 +209,6 @@ def write_worker_file(
     slots: int = 1,
     properties: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    fingerprint: str | None = None,
 ) -> Path:
     """Write ``token`` (0600) and ``worker.toml`` into a worker's data directory, and answer the path of the latter.
 
@@ -225,7 +224,6 @@ def write_worker_file(
         f"token_file = {quoted(TOKEN_FILE)}  # only for this account to read",
         f"properties = {quoted(properties or {})}  # what jobs are matched on",
         f"environment = {quoted(environment or {})}  # given to every command; {{environment[key]}} in argument lists",
-        *([f"fingerprint = {quoted(fingerprint)}  # of the server's certificate"] if fingerprint else []),
     ]
     text = "\n".join(lines) + "\n"
     file = directory.absolute() / WORKER_FILE

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from appliance.model.entities import Run
+from appliance.model.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ class ProjectsChanged(msgspec.Struct, frozen=True):
     """The configuration, or a flag of a project or job, changed."""
 
 
+class RecoveryChanged(msgspec.Struct, frozen=True):
+    """A recovery has begun, came further, or keeps nothing waiting any more (F24)."""
+
+
 class AccountChanged(msgspec.Struct, frozen=True):
     """A user's rights changed, or it was disabled: what is open for it must be checked again at once (S-07)."""
 
@@ -57,7 +62,16 @@ class SessionsEnded(msgspec.Struct, frozen=True):
     session_ids: frozenset[str]
 
 
-Event = RunChanged | LogGrew | WorkerChanged | WorkerRevoked | ProjectsChanged | AccountChanged | SessionsEnded
+Event = (
+    RunChanged
+    | LogGrew
+    | WorkerChanged
+    | WorkerRevoked
+    | ProjectsChanged
+    | RecoveryChanged
+    | AccountChanged
+    | SessionsEnded
+)
 
 
 class Events:
@@ -83,5 +97,7 @@ class Events:
         for callback in self._callbacks:
             try:
                 callback(event)
+            except Unavailable as error:
+                _log.warning("a subscriber could not do its part on %s: %s", type(event).__name__, error)
             except Exception:
                 _log.exception("a subscriber failed on %s", type(event).__name__)

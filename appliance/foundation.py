@@ -14,24 +14,29 @@ from appliance.config import boot_id, read_master_key
 from appliance.configuration import Configuration
 from appliance.db.logs import LogStore
 from appliance.db.repository import Repository
+from appliance.db.room import Room
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite import dry_run as pending_migrations
 from appliance.events import Events
 from appliance.inventories import Inventories
 from appliance.job_versions import JobVersions
 from appliance.leases import Leases
+from appliance.lost_runs import LostRuns
 from appliance.model import caps
 from appliance.model.requests import Limits
 from appliance.model.run_state import Status
 from appliance.passwords import PasswordLimits
 from appliance.projects import Projects
+from appliance.recoveries import Recoveries
 from appliance.runs import Runs
 from appliance.settings import ServerSettings
+from appliance.waits import Waits
 from appliance.workers import Nobody, Presence, Workers
 
 _log = logging.getLogger(__name__)
 
 DATABASE_FILE = "orchestra.db"
+LOGS_DIRECTORY = "logs"
 
 
 class Foundation:
@@ -69,18 +74,23 @@ class Foundation:
         return read_master_key(self.directory)
 
     @cached_property
+    def room(self) -> Room:
+        """Whether there is room on the disk of the data directory, and the reserve for when there is none."""
+        return Room(self.directory, self.clock)
+
+    @cached_property
     def repository(self) -> Repository:
         """Everything that is stored, except bytes of output. Opened by whoever starts; once."""
         return self.new_repository()
 
     def new_repository(self) -> Repository:
         """A repository over the database that the settings name, not yet open."""
-        return SqliteRepository(self.directory / DATABASE_FILE, on_fatal=self.on_fatal)
+        return SqliteRepository(self.directory / DATABASE_FILE, on_fatal=self.on_fatal, room=self.room)
 
     @cached_property
     def logs(self) -> LogStore:
         """The bytes of output, results and notes of runs."""
-        return LogStore(self.directory / "logs", boot_id(), on_fatal=self.on_fatal)
+        return LogStore(self.directory / LOGS_DIRECTORY, boot_id(), on_fatal=self.on_fatal, room=self.room)
 
     @cached_property
     def events(self) -> Events:
@@ -113,6 +123,8 @@ class Foundation:
             self.job_versions,
             self.limits,
             waiting=self.waiting,
+            admit=self.room.admit,
+            holds=self.recoveries.holds,
         )
 
     @cached_property
@@ -126,9 +138,21 @@ class Foundation:
         return Leases(self.repository, self.runs, self.logs, self.clock, self._cap_key)
 
     @cached_property
+    def lost_runs(self) -> LostRuns:
+        """Runs that an operator gives up."""
+        return LostRuns(self.repository, self.runs, self.leases, self.workers)
+
+    @cached_property
     def inventories(self) -> Inventories:
         """What returning workers hold."""
-        return Inventories(self.repository, self.runs, self.leases, self.logs, self.clock, self._cap_key)
+        return Inventories(
+            self.repository, self.runs, self.leases, self.logs, self.clock, self._cap_key, self.recoveries
+        )
+
+    @cached_property
+    def recoveries(self) -> Recoveries:
+        """What waits after a restore from a backup."""
+        return Recoveries(self.repository, self.clock, self.events)
 
     @cached_property
     def _cap_key(self) -> bytes:
@@ -148,6 +172,18 @@ class Foundation:
     def workers(self) -> Workers:
         """Workers, their tokens, and whether they are connected."""
         return Workers(self.repository, self.clock, self.events, self.presence, secrets.token_bytes)
+
+    @cached_property
+    def waits(self) -> Waits:
+        """Why runs wait."""
+        return Waits(
+            self.repository,
+            self.workers,
+            self.job_versions,
+            self.clock,
+            holds=self.recoveries.holds,
+            hold=self.recoveries.why,
+        )
 
     @cached_property
     def accounts(self) -> Accounts:

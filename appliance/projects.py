@@ -155,6 +155,10 @@ class Projects:
         self.project(project)
         return self._store.jobs(project)
 
+    def job_counts(self) -> dict[str, int]:
+        """How many jobs in force each project has; one without any is left out."""
+        return self._store.job_counts()
+
     def job(self, project: str, job: str) -> Job:
         """One that is in force. Raises NotFound."""
         found = self._store.job(project, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -12,11 +13,12 @@ import msgspec
 from appliance.clock import Clock
 from appliance.db.repository import Repository, RunFilter, RunKey
 from appliance.events import Events, RunChanged
+from appliance.exit_records import LATE, awaits_report
 from appliance.job_versions import JobVersions
 from appliance.model import documents, parameters, run_state
-from appliance.model.entities import IdempotencyKey, NewRun, Run, Source
+from appliance.model.entities import IdempotencyKey, Late, NewRun, Run, Source
 from appliance.model.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
-from appliance.model.requests import Limits, build_request
+from appliance.model.requests import Limits, build_request, origin_of
 from appliance.model.run_state import Status
 from appliance.model.steps import Step, read_steps
 from appliance.wire import NOTES, OUTPUT, REQUEST_LIMIT, RESULTS_LIMIT
@@ -25,8 +27,6 @@ QUEUE_LIMIT = 100_000  # pending runs
 PAGE = 1000  # runs looked at in one go
 LOG_PAGE = 1 << 20  # bytes of log in one answer
 NOTES_SHOWN = 1 << 20  # bytes of notes read for the steps of a run
-
-_SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -58,10 +58,14 @@ class Runs:
         limits: Limits = Limits(),  # noqa: B008 -- frozen
         waiting: Callable[[], int] | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        admit: Callable[[], None] = lambda: None,
+        holds: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """``waiting`` tells how many runs are pending, where somebody knows without counting."""
+        """``waiting`` tells how many runs are pending, where somebody knows without counting. ``admit`` raises Full
+        while there is no room for a new run (F16). ``holds``: this run's worker may know more of it (F24)."""
         self._repository = repository
         self._store = repository.runs
+        self._late = repository.late
         self._logs = logs
         self._clock = clock
         self._events = events
@@ -69,6 +73,8 @@ class Runs:
         self._limits = limits
         self._waiting = waiting or (lambda: self.counts().get(Status.PENDING, 0))
         self._new_id = new_id
+        self._admit = admit
+        self.holds = holds
 
     # ---- trigger
 
@@ -87,22 +93,16 @@ class Runs:
         ``as_text``: the values come from a form or a command line and are converted by the declared types.
         Raises NotFound, Invalid (wrong parameters), Conflict (the job cannot run), Unavailable (queue full).
         """
+        if key is not None and (known := self._store.keyed(key)) is not None:
+            return known, False  # whatever keeps a new run from being made now (F13)
         found = self._repository.projects.job(project, job)
         if found is None:
             raise NotFound(f"no job {job!r} in project {project!r}")
         document = self._versions.get(found.definition_version, found.document)
         if found.blocking:
             raise Conflict(f"{project}/{job} cannot run: {found.blocking[0]}")
-        if as_text:
-            given = parameters.from_text(document.parameters, dict(given))
-        values = parameters.resolve(document.parameters, dict(given))
-        sample = build_request(_SAMPLE_ID, project, job, 10**9, values, document, self._limits)
-        if len(msgspec.json.encode(sample)) > REQUEST_LIMIT:
-            raise TooLarge(
-                f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"}
-            )
-        if self._waiting() >= QUEUE_LIMIT:
-            raise Unavailable(f"{QUEUE_LIMIT} runs are waiting already; try again when some have run", 30.0)
+        resolve = parameters.resolve_text if as_text else parameters.resolve
+        values = resolve(document.parameters, dict(given))
         now = self._clock.now()
         new = NewRun(
             id=self._new_id(),
@@ -114,6 +114,14 @@ class Runs:
             created_at=now,
             expires_at=now + timedelta(seconds=document.expires_seconds or self._limits.expires),
         )
+        sample = build_request(new.id, project, job, 10**9, values, document, self._limits, origin=origin_of(new))
+        if len(msgspec.json.encode(sample)) > REQUEST_LIMIT:
+            raise TooLarge(
+                f"commands and parameters together are over {REQUEST_LIMIT} bytes", {"parameters": "too large"}
+            )
+        self._admit()
+        if self._waiting() >= QUEUE_LIMIT:
+            raise Unavailable(f"{QUEUE_LIMIT} runs are waiting already; try again when some have run", 30.0)
         run, is_new = self._store.add(new, key)
         if is_new:
             self._events.publish(RunChanged(run))
@@ -167,6 +175,8 @@ class Runs:
             run = self.get(run_id)
             try:
                 match run.status:
+                    case Status.PENDING if self.holds(run.id):
+                        return self._ask_held(run, by, should_cancel=True)
                     case Status.PENDING:
                         return self._cancel_pending(run, by)
                     case Status.ASSIGNED:
@@ -188,19 +198,21 @@ class Runs:
         while True:
             run = self.get(run_id)
             try:
+                if run.status is Status.PENDING and self.holds(run.id):
+                    return self._ask_held(run, by, should_abort=True)
                 if run.status is Status.PENDING:
                     asked = self._cancel_pending(run, by)
                     return msgspec.structs.replace(asked, sentence="the run had not begun; it is cancelled")
                 if run.status not in run_state.LEASED:
                     raise Conflict(f"the run has ended already: {run.status}")
                 after = self._ask(run, should_abort=True, requested_by=by)
-                return Asked(run=after, outcome="aborting", sentence=f"{run.worker} is told to end the run")
+                return Asked(run=after, outcome="aborting", sentence=f"worker {run.worker} is told to end the run")
             except run_state.IllegalTransition:
                 continue
 
     def expire(self, limit: int = 100) -> int:
         """Cancel pending runs whose time is over; answers how many. More than ``limit`` wait for the next call."""
-        expired = self._store.expired(self._clock.now(), limit)
+        expired = [run for run in self._store.expired(self._clock.now(), limit) if not self.holds(run.id)]
         for run in expired:
             event = run_state.Cancel(
                 at=self._clock.now(), reason=run_state.Reason.EXPIRED, sentence="no worker took it before it expired"
@@ -220,10 +232,25 @@ class Runs:
                 key for key in {(run.project, run.job) for run in page} if self._repository.projects.job(*key) is None
             }
             for run in page:
-                if (run.project, run.job) in gone:
+                if (run.project, run.job) in gone and not self.holds(run.id):
                     removed += self._cancel_removed(run).status is Status.CANCELLED
             after = RunKey(created_at=page[-1].created_at, id=page[-1].id)
         return removed
+
+    def cancel_unwanted(self, run: Run) -> Run:
+        """Cancel a run that was kept back until now, if that was asked for meanwhile or its job is gone (F24)."""
+        if run.should_cancel or run.should_abort:
+            with contextlib.suppress(run_state.IllegalTransition):  # it came back from a worker after all
+                return self._cancel_pending(run, run.requested_by or "nobody").run
+        elif self._repository.projects.job(run.project, run.job) is None:
+            return self._cancel_removed(run)
+        return self.get(run.id)
+
+    def _ask_held(self, run: Run, by: str, **intent: Any) -> Asked:
+        """A worker that has not told yet may have executed the run: nobody may say that it never began (I2, F24)."""
+        after = self._ask(run, requested_by=by, **intent)
+        sentence = "the server was restored from a backup: the run is cancelled if no worker has begun it meanwhile"
+        return Asked(run=after, outcome="withdrawing", sentence=sentence)
 
     def _cancel_removed(self, run: Run) -> Run:
         event = run_state.Cancel(at=self._clock.now(), reason=run_state.Reason.REMOVED, sentence="its job was removed")
@@ -271,9 +298,11 @@ class Runs:
             raise NotFound(f"no run {project}/{job}#{number[:64]}")
         return run
 
-    def find(self, where: RunFilter, after: RunKey | None = None, limit: int = 100) -> list[Run]:
-        """Newest first."""
-        return self._store.find(where, after, limit)
+    def find(
+        self, where: RunFilter, after: RunKey | None = None, limit: int = 100, *, oldest_first: bool = False
+    ) -> list[Run]:
+        """Newest first, or the other way round."""
+        return self._store.find(where, after, limit, oldest_first=oldest_first)
 
     def counts(self) -> dict[Status, int]:
         """How many runs are in each live status."""
@@ -291,8 +320,20 @@ class Runs:
             raise Invalid(f"results over {RESULTS_LIMIT} bytes")
         if not self._store.set_results(run_id, values):
             raise NotFound(f"no run {run_id[:64]!r}")
-        self._events.publish(RunChanged(self.get(run_id)))
+        self.announce(run_id)
         return self.results(run_id)
+
+    def late(self, run: Run) -> Late | None:
+        """What its worker reported after the run had been ended without it (4.4)."""
+        return self._late.get(run.id) if awaits_report(run) else None
+
+    def open_late_log(self, run_id: str) -> BinaryIO:
+        """The output that came with the late report, as a file; the caller closes it."""
+        return self._logs.open_file(run_id, LATE + OUTPUT)
+
+    def announce(self, run_id: str) -> None:
+        """Tell everybody that something about the run is new."""
+        self._events.publish(RunChanged(self.get(run_id)))
 
     def log_size(self, run_id: str) -> int:
         """Bytes of output the master has so far."""
@@ -305,6 +346,10 @@ class Runs:
     def open_log(self, run_id: str) -> BinaryIO:
         """All output the master has so far, as a file to be sent to a client; the caller closes it."""
         return self._logs.open_file(run_id, OUTPUT)
+
+    def has_more_steps(self, run_id: str) -> bool:
+        """Whether there are notes beyond those that :meth:`steps` reads."""
+        return self._logs.size(run_id, NOTES) > NOTES_SHOWN
 
     def steps(self, run_id: str) -> list[Step]:
         """The commands of a run as far as they are known: begun, ended, exit codes and times (X8)."""

@@ -118,6 +118,7 @@ class WorkerSection(msgspec.Struct, frozen=True, kw_only=True):
     environment: Annotated[dict[str, Text], msgspec.Meta(max_length=1000)] = {}
     retention: Seconds = Seconds(86_400)  # what the master has stored is kept this long (I5, F24) ..
     retention_size: Size = Size(2 << 30)  # .. or until it takes more than this
+    min_free: Size | None = None  # less free space takes no new run (F17); None: 1 GiB or 5 %, whichever is less
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from appliance.model.errors import ApplianceError, Invalid
+from appliance.model.names import did_you_mean
 from appliance.model.times import parse_duration
 
 _LINES_LIMIT = 2_000
@@ -173,10 +173,9 @@ def read_settings(kind: type[T], file: Path, raw: bytes) -> T:
 
 
 def unknown(what: str, name: str, known: Mapping[str, object]) -> str:
-    """``unknown key 'listn': did you mean 'listen'?``"""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(sorted(known))
-    return f"unknown {what} {name!r}: {hint}"
+    """``unknown key 'listn'; did you mean 'listen'?``"""
+    hint = did_you_mean(name, known) or "; known are " + ", ".join(sorted(known))
+    return f"unknown {what} {name!r}{hint}"
 
 
 def _is_struct(kind: object) -> bool:

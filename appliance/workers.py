@@ -14,8 +14,10 @@ from appliance.db.repository import Repository
 from appliance.events import Events, WorkerChanged, WorkerRevoked
 from appliance.model import tokens
 from appliance.model.entities import Token, Worker
-from appliance.model.errors import Conflict, Invalid, NotFound
+from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound
 from appliance.model.names import check_name
+from appliance.model.permissions import standing
+from appliance.model.times import rfc3339
 
 RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
@@ -31,6 +33,8 @@ class Presence(Protocol):
 
     def is_connected(self, worker_id: str) -> bool: ...
     def used(self, worker_id: str) -> int: ...
+    def last_heard(self, worker_id: str) -> datetime | None: ...
+    def refusal(self, worker_id: str) -> str: ...
 
 
 class Nobody:
@@ -44,14 +48,37 @@ class Nobody:
         """None."""
         return 0
 
+    def last_heard(self, worker_id: str) -> datetime | None:
+        """Never."""
+        return None
+
+    def refusal(self, worker_id: str) -> str:
+        """None."""
+        return ""
+
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """A worker and its present state. ``properties``: reported ones with those of its token over them."""
+    """A worker and its present state. ``properties``: reported ones with those of its token over them.
+
+    ``silent_since``: when it was last heard, if it is not connected and has been. ``refusal``: why the master does not
+    take it, such as its version (F37). ``left``: live runs of one that is refused or revoked.
+    """
 
     worker: Worker
     is_active: bool
     used: int
     properties: dict[str, Any]
+    silent_since: datetime | None = None
+    refusal: str = ""
+    left: int = 0
+
+    @property
+    def trouble(self) -> str:
+        """What an administrator should know, as a sentence; "" when all is well."""
+        wait = f"; {self.left} of its runs wait" if self.left else ""
+        if self.worker.revoked_at is not None:
+            return f"its token was revoked by {self.worker.revoked_by} at {rfc3339(self.worker.revoked_at)}{wait}"
+        return f"{self.refusal}{wait}" if self.refusal else ""
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -77,6 +104,8 @@ class Workers:
     ) -> None:
         """``random`` gives so many random bytes."""
         self._store = repository.workers
+        self._runs = repository.runs
+        self._accounts = repository.accounts
         self._clock = clock
         self._events = events
         self.presence = presence
@@ -87,6 +116,7 @@ class Workers:
     def create(self, name: str, owner: str, properties: Mapping[str, Any] | None = None) -> tuple[Worker, str]:
         """Make a worker and its token; answers both. The token's text is shown once and not kept (S-85).
 
+        A worker whose token was revoked gets a new one, with this owner, and goes on where it was (F25).
         Raises Invalid, Conflict (the name is taken).
         """
         check_name("worker", name)
@@ -111,13 +141,13 @@ class Workers:
             label=name,
         )
         if not self._store.add(worker, token):
-            raise Conflict(f"a worker called {name!r} exists already: choose another name, or remove it first")
+            worker = self._grant_again(worker, token)
         self._events.publish(WorkerChanged(worker.id))
         return worker, tokens.render("worker", secret)
 
-    def list(self, after: str | None = None, limit: int = 100) -> list[WorkerState]:
-        """By name."""
-        return [self.state(worker) for worker in self._store.list(after, limit)]
+    def list(self, after: str | None = None, limit: int = 100, *, backwards: bool = False) -> list[WorkerState]:
+        """By name, from Z to A when ``backwards``."""
+        return [self.state(worker) for worker in self._store.list(after, limit, backwards=backwards)]
 
     def named(self, name: str) -> WorkerState:
         """One worker by name. Raises NotFound."""
@@ -147,18 +177,53 @@ class Workers:
         """Delete a worker and its token; its connection is closed at once. Raises NotFound, Conflict (live runs)."""
         worker = self.named(name).worker
         if not self._store.remove(worker.id):
-            raise Conflict(f"{name} still has runs: disable it and wait for them, or abort them")
+            raise Conflict(
+                f"{name} still has runs: disable it and wait for them, or abort them; "
+                f"if it will never be back, give them up with: orchestra worker revoke {name} --give-up"
+            )
         self._events.publish(WorkerRevoked(worker.id))
         self._events.publish(WorkerChanged(worker.id))
 
+    def revoke(self, name: str, by: str) -> Worker:
+        """Take its token away; its connection is closed at once (F25). May be called again. Raises NotFound."""
+        worker = self.named(name).worker
+        if self._store.revoke(worker.id, by, self._clock.now()):
+            self._events.publish(WorkerRevoked(worker.id))
+            self._events.publish(WorkerChanged(worker.id))
+        return self.get(worker.id)
+
+    def check_standing(self, worker_id: str) -> None:
+        """Raise Forbidden if nothing may be taken from the worker: revoked, removed, or its owner is disabled (F25)."""
+        worker = self._store.get(worker_id)
+        if worker is None:
+            raise Forbidden("this worker was removed")
+        if why := standing(worker, self._accounts.user(worker.owner)):
+            raise Forbidden(why)
+
     def state(self, worker: Worker) -> WorkerState:
         """A worker with its present state."""
+        refusal = self.presence.refusal(worker.id)
+        is_left = bool(refusal) or worker.revoked_at is not None
         return WorkerState(
             worker=worker,
             is_active=self.presence.is_connected(worker.id),
             used=self.presence.used(worker.id),
             properties=worker.known,
+            silent_since=self.silent_since(worker),
+            refusal=refusal,
+            left=len(self._runs.leased_to(worker.id)) if is_left else 0,
         )
+
+    def last_heard(self, worker_id: str) -> datetime | None:
+        """When the worker last gave a sign of life, in this life of the master or before."""
+        worker = self._store.get(worker_id)
+        return self.presence.last_heard(worker_id) or (worker.last_contact_at if worker else None)
+
+    def silent_since(self, worker: Worker) -> datetime | None:
+        """When a worker that is not connected was last heard; None for one that is, or that never was."""
+        if self.presence.is_connected(worker.id):
+            return None
+        return self.presence.last_heard(worker.id) or worker.last_contact_at
 
     # ---- what the master notes
 
@@ -182,6 +247,19 @@ class Workers:
         """Note when workers were last heard; one write for all of them."""
         if when:
             self._store.beats(when)
+
+    def _grant_again(self, asked: Worker, token: Token) -> Worker:
+        while True:
+            worker = self._store.named(asked.name)
+            if worker is None or worker.revoked_at is None:
+                raise Conflict(
+                    f"a worker called {asked.name!r} exists already: choose another name, remove it, or take its token "
+                    f"away first with: orchestra worker revoke {asked.name}"
+                )
+            after = msgspec.structs.replace(worker, owner=asked.owner, properties=asked.properties or worker.properties)
+            its = msgspec.structs.replace(token, worker_id=worker.id)
+            if self._store.grant_again(after, its, worker.version):
+                return self.get(worker.id)
 
     def _change(self, worker_id: str, **fields: Any) -> Worker:
         while True:

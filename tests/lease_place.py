@@ -16,6 +16,7 @@ from appliance.events import Event, Events
 from appliance.inventories import Inventories, Merge
 from appliance.job_versions import JobVersions
 from appliance.leases import Assignment, Holder, Leases
+from appliance.lost_runs import LostRuns
 from appliance.master.conversation import Conversation
 from appliance.master.dispatcher import Dispatcher
 from appliance.master.roster import Roster
@@ -23,12 +24,13 @@ from appliance.master.sweeper import Sweeper
 from appliance.model.caps import request_digest
 from appliance.model.entities import Job, Project, Run, Source, Worker
 from appliance.model.requests import Limits, request_of
+from appliance.recoveries import Recoveries
 from appliance.runs import Runs
 from appliance.wire import ProtocolError
 from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, Merged
 from appliance.workers import Registration, Workers
-from tests.faults.machines import Logs
+from tests.memory_logs import Logs
 
 KEY = b"k" * 32
 USER = Source(type="user", user="alice")
@@ -93,23 +95,37 @@ class Place:
         self.limits = limits or Limits()
         self.logs: Any = Logs()
         self.random = random.Random(5)
-        self.digests: dict[str, str] = {}  # of requests, as the worker keeps them
+        self.has_room = True  # on the server's disk
+        self.requests: dict[str, str] = {}  # as the worker keeps them
+        self.digests: dict[str, str] = {}  # of those
         self.put_jobs(*(jobs or (job(),)))
         self.restart()
 
     def restart(self) -> None:
+        """Another life of the master over the same storage."""
         self.lineage = self.repository.lineage.open_epoch(self.random.randbytes(16).hex(), "boot", self.clock.now())
         self.events = Events()
         self.seen: list[Event] = []
         self.events.subscribe(self.seen.append)
         self.versions = JobVersions(self.repository)
+        self.recoveries = Recoveries(self.repository, self.clock, self.events)
         self.roster = Roster()
         self.runs = Runs(
-            self.repository, self.logs, self.clock, self.events, self.versions, self.limits, new_id=self.new_id
+            self.repository,
+            self.logs,
+            self.clock,
+            self.events,
+            self.versions,
+            self.limits,
+            new_id=self.new_id,
+            holds=self.recoveries.holds,
         )
         self.leases = Leases(self.repository, self.runs, self.logs, self.clock, KEY)
-        self.inventories = Inventories(self.repository, self.runs, self.leases, self.logs, self.clock, KEY)
+        self.inventories = Inventories(
+            self.repository, self.runs, self.leases, self.logs, self.clock, KEY, self.recoveries
+        )
         self.workers = Workers(self.repository, self.clock, self.events, self.roster, self.random.randbytes)
+        self.lost_runs = LostRuns(self.repository, self.runs, self.leases, self.workers)
         self.dispatcher = Dispatcher(
             self.repository,
             self.leases,
@@ -119,6 +135,9 @@ class Place:
             lambda run_id: f"token of {run_id}",
             self.versions,
             self.limits,
+            holds=self.recoveries.holds,
+            cancel_unwanted=self.runs.cancel_unwanted,
+            may_give=lambda: self.has_room,
         )
         self.sweeper = Sweeper(
             self.repository,
@@ -169,6 +188,10 @@ class Place:
         )
         return self.workers.register(worker.id, registration)
 
+    def worker_named(self, name: str) -> Worker:
+        """A worker that was made before."""
+        return self.workers.named(name).worker
+
     def holder(self, worker: Worker, journal: str | None = None) -> Holder:
         return Holder(worker_id=worker.id, journal_id=journal or worker.journal_id or "", name=worker.name)
 
@@ -181,6 +204,7 @@ class Place:
         document = self.versions.get(run.definition_version)
         request = request_of(run, document, self.limits)
         self.digests[run.id] = request_digest(request)
+        self.requests[run.id] = request
         return self.leases.grant(run, worker, self.lineage.epoch, 0, request)
 
     def running(self, worker: Worker, output: bytes = b"") -> Run:

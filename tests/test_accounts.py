@@ -13,7 +13,7 @@ from appliance.accounts import Accounts
 from appliance.events import AccountChanged, Events, SessionsEnded
 from appliance.model import tokens
 from appliance.model.entities import NewRun, Session, Source, Token, User, Worker
-from appliance.model.errors import Conflict, Invalid, NotFound, Unauthenticated
+from appliance.model.errors import Conflict, Full, Invalid, NotFound, Unauthenticated
 from appliance.model.permissions import Kind
 from tests.account_place import HERE, PASSWORD, Place
 
@@ -58,6 +58,21 @@ def test_req_S_07_a_session_is_extended_once_a_day_only(place: Place) -> None:
     _, session = place.accounts.principal_of_session(login.cookie)
     assert session.expires_at == login.session.expires_at + timedelta(days=1)
     assert place.accounts.principal_of_session(login.cookie)[1] == session
+
+
+def test_fault_F16_whoever_is_known_is_known_while_nothing_can_be_stored(place: Place) -> None:
+    login = place.accounts.login("ada", PASSWORD, HERE)
+    text, _ = place.accounts.create_token("ada")
+    place.clock.advance(86400)
+
+    def refuse(*_: object) -> None:
+        raise Full("the disk is full")
+
+    store = place.repository.accounts
+    store.extend_session = store.touch_token = refuse  # type: ignore[method-assign]  # a fault, made to happen
+    principal, session = place.accounts.principal_of_session(login.cookie)
+    assert (principal.name, session) == ("ada", login.session)
+    assert place.accounts.principal_of_token(text).name == "ada"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from appliance import background
 from appliance.background import Loop
+from appliance.model.errors import Unavailable
 
 PATIENCE = 10.0  # seconds until a test that waits for an event gives up; never waited for when all is well
 
@@ -123,6 +124,24 @@ def test_a_step_that_raises_is_logged_as_an_error_and_the_loop_goes_on(
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.exc_info is not None for record in errors] == [True, True]
     assert "the loop test failed" in errors[0].getMessage()
+
+
+def test_a_step_that_storage_refuses_is_a_warning_without_a_traceback(
+    loops: list[Loop], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE", 0.001)
+    steps = Steps()
+
+    def refuse_once() -> None:
+        if steps.calls <= 1:
+            raise Unavailable("the database is busy")
+
+    steps.during = refuse_once
+    started(loops, steps)
+    assert steps.wait_for(2)
+    (told,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (told.levelno, told.exc_info) == (logging.WARNING, None)
+    assert "the database is busy" in told.getMessage()
 
 
 def test_a_failing_step_is_not_hurried_by_wakes(loops: list[Loop], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,9 +186,10 @@ def test_joining_with_values_that_cannot_be_read_again_writes_nothing(tmp_path: 
 
 
 def test_a_certificate_that_would_not_be_checked_is_not_pinned(tmp_path: Path) -> None:
+    file = config.write_worker_file(tmp_path, url="https://a", token="t")
+    file.write_text(f'{file.read_text()}fingerprint = "{"ab" * 32}"\n')
     with pytest.raises(ConfigurationError, match=r"worker\.fingerprint: .*not supported"):
-        config.write_worker_file(tmp_path / "w", url="https://a", token="t", fingerprint="ab" * 32)
-    assert not (tmp_path / "w").exists()
+        config.load_worker(file, {})
 
 
 def test_a_missing_token_says_what_to_do(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from appliance.db.logs import Gap
 from appliance.leases import OUTPUT_LIMIT, Holder
 from appliance.model import run_state
 from appliance.model.entities import Exit, Receipt, Run
+from appliance.model.errors import Unavailable
 from appliance.model.run_state import IllegalTransition, Reason, Status
 from appliance.wire import NOTES, OUTPUT, RESULTS, ProtocolError
 from tests.lease_place import OTHER_JOURNAL, Place, sha256
@@ -185,8 +186,14 @@ def test_evidence_ends_a_run_with_what_its_log_holds(place: Place, state: str) -
     assert (after.status, after.reason) == (Status.ERRORED, Reason.WORKER_RESET)
     expected = Receipt() if state == "assigned" else Receipt(size=6, sha256=sha256(HELLO))
     assert after.log == expected  # neither complete nor verified
-    assert place.leases.exited(place.holder(worker), place.exited(run, HELLO)) is None  # the late report
+    holder, record = place.holder(worker), place.exited(run, HELLO)
+    nack = place.leases.exited(holder, record)  # the late report: it is kept beside the run, whole
+    assert nack is not None and nack.sizes == {OUTPUT: 0}
+    assert place.leases.append_log(holder, run.id, OUTPUT, 0, HELLO) == 6
+    assert place.leases.exited(holder, record) is None
     assert place.now(run) == after
+    late = place.runs.late(after)
+    assert late is not None and (late.status, late.log.sha256, late.log.verified) == ("succeeded", sha256(HELLO), True)
 
 
 def test_evidence_that_comes_after_the_end_changes_nothing(place: Place) -> None:
@@ -364,4 +371,21 @@ def test_what_arrived_is_made_durable_and_noted_once(place: Place) -> None:
     run = place.running(worker, HELLO)
     assert place.leases.sync_streams() == 1
     assert [one.size for one in place.repository.runs.streams(run.id)] == [6]
+    assert place.leases.sync_streams() == 0
+
+
+def test_fault_F19_what_could_not_be_noted_as_durable_is_noted_the_next_time(place: Place) -> None:
+    worker = place.worker()
+    place.running(worker, b"123")
+    store = place.repository.runs
+    put = store.put_streams
+
+    def refuse(*_: object) -> None:
+        raise Unavailable("busy")
+
+    store.put_streams = refuse  # type: ignore[method-assign]  # a fault, made to happen
+    with pytest.raises(Unavailable):
+        place.leases.sync_streams()
+    store.put_streams = put  # type: ignore[method-assign]  # it is over
+    assert place.leases.sync_streams() == 1
     assert place.leases.sync_streams() == 0

@@ -223,11 +223,11 @@ def test_notes_and_the_sentence_of_the_worker_are_kept(place: Written) -> None:
         "status": "failed",
         "reason": "exit_code",
         "code": 3,
-        "sentence": "commands[0] ended with 3",
+        "sentence": "command 1 ended with 3",
     }
     place.say(run, notes=["2 background processes were ended"], **record)
     after = place.now(run)
-    assert (after.sentence, after.notes) == ("commands[0] ended with 3", ("2 background processes were ended",))
+    assert (after.sentence, after.notes) == ("command 1 ended with 3", ("2 background processes were ended",))
 
 
 def test_steps_are_read_from_the_notes_stream(place: Written) -> None:

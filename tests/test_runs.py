@@ -12,7 +12,7 @@ from appliance.db.repository import RunFilter
 from appliance.events import RunChanged
 from appliance.model import run_state
 from appliance.model.entities import IdempotencyKey, Run
-from appliance.model.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
+from appliance.model.errors import ApplianceError, Conflict, Full, Invalid, NotFound, TooLarge, Unavailable
 from appliance.model.requests import Limits
 from appliance.model.run_state import IllegalTransition, Reason, Status
 from appliance.runs import LOG_PAGE, QUEUE_LIMIT, Runs
@@ -88,6 +88,19 @@ def test_inv_I7_the_queue_has_a_limit_and_a_full_one_says_when_to_come_back(plac
     assert place.runs.counts()[Status.PENDING] == 1
 
 
+def test_fault_F16_without_room_a_trigger_is_refused_and_one_that_is_repeated_is_answered(place: Place) -> None:
+    def refuse() -> None:
+        raise Full("the disk is full")
+
+    key = IdempotencyKey(owner="alice", key="k1", digest="d" * 64)
+    first, _ = place.runs.trigger("p", "work", {}, USER, key=key)
+    runs = Runs(place.repository, place.logs, place.clock, place.events, place.versions, admit=refuse)
+    with pytest.raises(Full):
+        runs.trigger("p", "work", {}, USER)
+    assert runs.trigger("p", "work", {}, USER, key=key) == (first, False)
+    assert place.runs.counts()[Status.PENDING] == 1
+
+
 def test_fault_F13_a_trigger_that_is_repeated_answers_the_first_run(place: Place) -> None:
     key = IdempotencyKey(owner="alice", key="k1", digest="d" * 64)
     first, is_new = place.runs.trigger("p", "work", {}, USER, key=key)
@@ -99,6 +112,26 @@ def test_fault_F13_a_trigger_that_is_repeated_answers_the_first_run(place: Place
     assert other.id != first.id
     with pytest.raises(Conflict):
         place.runs.trigger("p", "work", {}, USER, key=msgspec.structs.replace(key, digest="e" * 64))
+
+
+@pytest.mark.parametrize("what", ["the queue is full", "the job is gone", "the job cannot run"])
+def test_fault_F13_a_trigger_that_is_repeated_answers_the_first_run_whatever_is_wrong_now(
+    place: Place, what: str
+) -> None:
+    key = IdempotencyKey(owner="alice", key="k1", digest="d" * 64)
+    first, _ = place.runs.trigger("p", "work", {}, USER, key=key)
+    runs = place.runs
+    if what == "the queue is full":
+        runs = Runs(place.repository, place.logs, place.clock, place.events, place.versions, waiting=lambda: 10**9)
+    elif what == "the job is gone":
+        place.put_jobs(job("another"))
+    else:
+        place.put_jobs(msgspec.structs.replace(job(), blocking=("it is broken",)))
+    assert runs.trigger("p", "work", {}, USER, key=key) == (place.now(first), False)
+    with pytest.raises(ApplianceError):
+        runs.trigger("p", "work", {}, USER, key=msgspec.structs.replace(key, key="k2"))
+    with pytest.raises(Conflict):
+        runs.trigger("p", "work", {}, USER, key=msgspec.structs.replace(key, digest="e" * 64))
 
 
 def test_a_run_keeps_the_definition_of_its_trigger(place: Place) -> None:

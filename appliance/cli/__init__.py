@@ -16,22 +16,30 @@ from appliance.cli.base import Globals, LazyGroup
 
 @click.command(
     cls=LazyGroup,
-    commands={
-        "init": ("appliance.cli.server:init", "Make a data directory for a new server."),
-        "serve": ("appliance.cli.server:serve", "Run the server."),
+    example="orchestra demo",
+    commands={  # those with the same words share a line of the overview, which must fit a screen
+        "init": ("appliance.cli.server:init", "Make a data directory for a new server; run the server."),
+        "serve": ("appliance.cli.server:serve", "Make a data directory for a new server; run the server."),
         "demo": ("appliance.cli.demo:demo", "Try everything: a server, a worker and example jobs."),
-        "db": ("appliance.cli.database:db", "Migrate or check the database."),
+        "crash-test": (
+            "appliance.cli.crash_test:crash_test",
+            "Kill servers and workers under load; see what is lost.",
+        ),
+        "db": ("appliance.cli.database:db", "Look after the database, and what a restore left."),
+        "backup": ("appliance.cli.backup:backup", "Write everything to one file; put it back."),
+        "restore": ("appliance.cli.backup:restore", "Write everything to one file; put it back."),
+        "recovery": ("appliance.cli.recovery:recovery", "Look after the database, and what a restore left."),
         "config": ("appliance.cli.config:config", "Check, compare and apply project files."),
         "worker": ("appliance.cli.workers:worker", "Run a worker; administer workers."),
-        "trigger": ("appliance.cli.trigger:trigger", "Start a run of a job."),
-        "run": ("appliance.cli.runs:run", "Look at runs, cancel and abort them."),
-        "user": ("appliance.cli.users:user", "Administer users."),
-        "token": ("appliance.cli.tokens:token", "Make and revoke your own tokens."),
+        "trigger": ("appliance.cli.trigger:trigger", "Start a run of a job; look at runs, cancel and abort them."),
+        "run": ("appliance.cli.runs:run", "Start a run of a job; look at runs, cancel and abort them."),
+        "user": ("appliance.cli.users:user", "Administer users; make and revoke your own tokens."),
+        "token": ("appliance.cli.tokens:token", "Administer users; make and revoke your own tokens."),
     },
 )
 @click.version_option(__version__, message="orchestra %(version)s", help="Print the version.")
 def root() -> None:
-    """Orchestra Appliance: jobs on remote workers. To try it: orchestra demo"""
+    """Orchestra Appliance: jobs on remote workers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from appliance.cli import values
+from appliance.model.names import did_you_mean, hint, nearest
 
 if TYPE_CHECKING:
     from appliance.client import Client
@@ -50,7 +52,7 @@ def _global_options(hidden: bool) -> list[click.Parameter]:
     return [
         click.Option(
             ["--data"],
-            type=click.Path(path_type=Path),
+            type=values.DIRECTORY,
             metavar="DIR",
             help="The server's data directory; also ORCHESTRA_DATA.",
             expose_value=False,
@@ -59,7 +61,7 @@ def _global_options(hidden: bool) -> list[click.Parameter]:
         ),
         click.Option(
             ["--url"],
-            metavar="URL",
+            type=values.URL,
             help="The server's address; also ORCHESTRA_URL.",
             expose_value=False,
             hidden=hidden,
@@ -67,8 +69,8 @@ def _global_options(hidden: bool) -> list[click.Parameter]:
         ),
         click.Option(
             ["--token"],
-            metavar="TOKEN",
-            help="Your token; also ORCHESTRA_TOKEN, or ~/.config/orchestra/token.",
+            type=values.TOKEN,
+            help="Yours; also ORCHESTRA_TOKEN or ~/.config/orchestra/token.",
             expose_value=False,
             hidden=hidden,
             callback=_note("token"),
@@ -84,34 +86,71 @@ def _global_options(hidden: bool) -> list[click.Parameter]:
     ]
 
 
-class Command(click.Command):
+class _Explaining(click.Command):
+    """Names the option or command that was probably meant, and whose --help says more."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As any command; every refusal knows its command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            given = error.option_name
+            raise click.UsageError(f"No such option {given!r}{self._meant(given)}", ctx) from None
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def _meant(self, given: str) -> str:
+        options = [one for one in self.params if isinstance(one, click.Option)]
+        names = {name.lstrip("-"): name for one in options for name in one.opts if name.startswith("--")}
+        if near := nearest(given.lstrip("-"), names):
+            return hint(names[near])
+        shown = [one.opts[-1] for one in options if not one.hidden]
+        return f"; it has {', '.join(shown)}" if shown else "; it has none of its own"
+
+
+class _ExplainingGroup(_Explaining, click.Group):
+    """The same for a group, whose commands' names can be wrong, too."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in any group, with what a wrong name may have meant."""
+        names = self.list_commands(ctx)
+        if args[0] not in names:
+            raise click.UsageError(f"No such command {args[0][:64]!r}{did_you_mean(args[0], names)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Command(_Explaining):
     """A command that takes the global options too, unless it has one of that name itself."""
 
     def __init__(self, *args: Any, example: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
+        self.epilog = _example(example)
         self.params += _missing(self.params, hidden=True)
-        if example:
-            self.epilog = f"\b\nExample:\n  {example}"
 
 
-class Group(click.Group):
+class Group(_ExplainingGroup):
     """A group whose commands are Commands."""
 
     command_class = Command
 
-    def __init__(self, *args: Any, **more: Any) -> None:
+    def __init__(self, *args: Any, example: str = "", **more: Any) -> None:
         super().__init__(*args, **more)
+        self.epilog = _example(example)
         self.params += _missing(self.params, hidden=True)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(_ExplainingGroup):
     """The root: imports the module of a command when the command is used, so that every start is quick.
 
-    ``commands`` maps a name to ``module:attribute`` and a line for the overview.
+    ``commands`` maps a name to ``module:attribute`` and words for the overview; those with the same share a line.
     """
 
-    def __init__(self, *args: Any, commands: Mapping[str, tuple[str, str]], **more: Any) -> None:
+    def __init__(self, *args: Any, example: str, commands: Mapping[str, tuple[str, str]], **more: Any) -> None:
         super().__init__(*args, **more)
+        self.epilog = f"Example: {example}"
         self._places = dict(commands)
         self.params += _missing(self.params, hidden=False)
 
@@ -127,33 +166,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As in any group, with what a wrong name may have meant."""
-        if args[0] not in self._places and (near := difflib.get_close_matches(args[0], self._places, 1)):
-            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The overview, without importing anything."""
+        lines: dict[str, list[str]] = {}
+        for name, (_, summary) in self._places.items():
+            lines.setdefault(summary, []).append(name)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self._places.items()])
+            formatter.write_dl([(", ".join(names), summary) for summary, names in lines.items()])
+
+
+def _example(line: str) -> str | None:
+    return f"\b\nExample:\n  {line}" if line else None
 
 
 def _missing(present: list[click.Parameter], hidden: bool) -> list[click.Parameter]:
     names = {parameter.name for parameter in present}
     return [option for option in _global_options(hidden) if option.name not in names]
-
-
-def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Callback of options ``key=value`` that may be repeated. A value is taken as it stands (S-35)."""
-    found: dict[str, str] = {}
-    for text in values:
-        key, mark, value = text.partition("=")
-        if not mark or not key:
-            raise click.BadParameter(f"write key=value, not {text!r}")
-        if key in found:
-            raise click.BadParameter(f"{key!r} is given twice")
-        found[key] = value
-    return found

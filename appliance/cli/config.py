@@ -10,6 +10,7 @@ import click
 
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
+from appliance.cli.values import EXISTING
 from appliance.model.errors import Invalid
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 SHOWN = 80  # characters of a value
 
-_paths = click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+_paths = click.argument("paths", metavar="[PATH]...", nargs=-1, type=EXISTING)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra config check projects")
 def config() -> None:
     """Check project files, compare them with what the server uses, and let it use them."""
 

@@ -9,7 +9,7 @@ from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.local import build, opened
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra --data /var/lib/orchestra db check")
 def db() -> None:
     """Migrate or check the database, while the server is stopped."""
 
@@ -34,7 +34,7 @@ def migrate(options: Globals, dry_run: bool) -> None:
 @db.command(example="orchestra --data /var/lib/orchestra db check")
 @pass_globals
 def check(options: Globals) -> int:
-    """Look for damage. The exit code is 1 if there is any."""
+    """Look for damage, while the server is stopped. The exit code is 1 if there is any."""
     with opened(options) as appliance:
         findings = appliance.repository.check()
     if options.as_json:

@@ -25,6 +25,7 @@ from appliance.cli import output
 from appliance.cli.base import Command, Globals, pass_globals
 from appliance.cli.local import build
 from appliance.cli.trigger import run_name, watch
+from appliance.cli.values import Whole
 from appliance.model.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Stopped(BaseException):
 
 
 @click.command(cls=Command, example="orchestra demo --once")
-@click.option("--port", type=click.IntRange(1, 65_535), help=f"Default: {PORT} if it is free.")
+@click.option("--port", type=Whole(1, 65_535), help=f"Default: {PORT} if it is free.")
 @click.option("--once", is_flag=True, help="End with the first run; exit code 0 only if it succeeded.")
 @pass_globals
 def demo(options: Globals, port: int | None, once: bool) -> int:
@@ -53,7 +54,7 @@ def demo(options: Globals, port: int | None, once: bool) -> int:
     before = {one: signal.signal(one, _stop) for one in SIGNALS}
     try:
         with ExitStack() as parts:
-            return _play(parts, port, once)
+            return _play(parts, port, once, options.as_json)
     except Stopped as stopped:
         worker_is_gone = signal.SIGUSR1 in stopped.args
         return 1 if once or worker_is_gone else 0
@@ -73,7 +74,7 @@ def _be_deaf() -> None:
         signal.signal(one, signal.SIG_IGN)
 
 
-def _play(parts: ExitStack, port: int | None, once: bool) -> int:
+def _play(parts: ExitStack, port: int | None, once: bool, as_json: bool) -> int:
     from appliance.client import Client
     from appliance.demo_repository import real_job_parameters
 
@@ -88,14 +89,17 @@ def _play(parts: ExitStack, port: int | None, once: bool) -> int:
     output.notice(f"server and worker are running at {client.url}; the real job follows:")
     run = client.trigger("example", "real", parameters)
     output.notice(run_name(run))
-    code = watch(client, run, raw=False)
+    code = watch(client, run, as_json=as_json)
     if once:
         return code
-    output.say("")
-    output.say(f"Orchestra is at {client.url}")
-    output.say(f"to look around, choose a name and a password at this link, good once: {link}")
-    output.say("Ctrl-C ends the demo and removes everything")
-    sys.stdout.flush()
+    if as_json:
+        output.write_json_line({"url": client.url, "setup_link": link})
+    else:
+        output.say("")
+        output.say(f"Orchestra is at {client.url}")
+        output.say(f"to look around, choose a name and a password at this link, good once: {link}")
+        output.say("Ctrl-C ends the demo and removes everything")
+        sys.stdout.flush()
     threading.Event().wait()
     return code
 

@@ -8,7 +8,7 @@ import traceback
 import click
 
 from appliance.cli.output import escape
-from appliance.model.errors import ApplianceError, Forbidden, Invalid, NotFound, Unauthenticated
+from appliance.model.errors import ApplianceError, Forbidden, Invalid, NotFound, Unauthenticated, Unusable
 
 OK, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, UNREACHABLE, CONFIGURATION = 0, 1, 2, 3, 4, 5, 78
 INTERRUPTED = 130  # as shells say it of a command ended by Ctrl-C
@@ -38,7 +38,7 @@ def _meaning(error: BaseException) -> tuple[int, str]:
     from appliance.client import Unreachable
     from appliance.config import ConfigurationError
 
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError | Unusable):
         return CONFIGURATION, str(error)
     if isinstance(error, Unreachable):
         return UNREACHABLE, str(error)

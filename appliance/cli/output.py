@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 # Control characters, and those that reorder or break text on a screen. In a log, line feed and tab are meant.
@@ -52,6 +53,18 @@ def write_log(content: Iterable[bytes], *, is_raw: bool) -> None:
         out.flush()
 
 
+def text_pieces(content: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """A log as text for JSON, piece by piece with the byte at which each begins. What is no UTF-8 becomes U+FFFD."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    begins = 0
+    for piece in itertools.chain(content, (None,)):
+        held = len(decoder.getstate()[0])  # bytes of a letter that is not whole yet
+        text = decoder.decode(piece or b"", final=piece is None)
+        if text:
+            yield begins - held, text
+        begins += len(piece or b"")
+
+
 def say(text: str) -> None:
     """A line on stdout."""
     print(escape(text))
@@ -62,9 +75,30 @@ def notice(text: str) -> None:
     print(escape(text), file=sys.stderr, flush=True)
 
 
+def done(as_json: bool, changed: Any, text: str) -> None:
+    """What a command that only changes something answers: ``changed`` for programs, else a line for people."""
+    if as_json:
+        write_json(changed)
+    else:
+        notice(text)
+
+
 def write_json(value: Any) -> None:
     """A JSON document on stdout, in ASCII."""
     print(json.dumps(value, indent=2))
+
+
+def write_json_line(value: Any) -> None:
+    """A JSON document on one line of stdout, at once: where more follow."""
+    print(json.dumps(value), flush=True)
+
+
+def write_json_log(run: Any, content: Iterable[bytes]) -> None:
+    """``{"run": ..., "text": ...}``, written as the text comes, so that no log is too long for it."""
+    print(f'{{"run": {json.dumps(run)}, "text": "', end="")
+    for _, text in text_pieces(content):
+        print(json.dumps(text)[1:-1], end="")
+    print('"}')
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

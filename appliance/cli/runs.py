@@ -10,16 +10,16 @@ import click
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.trigger import exit_code, outcome, run_name, watch
+from appliance.cli.values import RUN, TIME, Whole
 from appliance.model.run_state import Status
 
 if TYPE_CHECKING:
     from appliance.client import Client, Document
 
-NAME = "RUN"
 STATUSES = tuple(status.value for status in Status)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra run show website/test#7")
 def run() -> None:
     """Look at runs, cancel and abort them.
 
@@ -33,9 +33,9 @@ def run() -> None:
 @click.option("--worker", multiple=True, metavar="NAME", help="On this worker.")
 @click.option("--status", multiple=True, metavar="STATUS", type=click.Choice(STATUSES), help="In this status.")
 @click.option("--source", multiple=True, metavar="TYPE", help="Started by: user, schedule, controller ...")
-@click.option("--since", metavar="TIME", help="Created at or after, such as 2026-01-31T09:15:00Z.")
-@click.option("--until", metavar="TIME", help="Created before.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many.")
+@click.option("--since", type=TIME, help="Created at or after, such as 2026-01-31T09:15:00Z.")
+@click.option("--until", type=TIME, help="Created before.")
+@click.option("--limit", type=Whole(1, 100_000), metavar="N", default=20, show_default=True, help="At most so many.")
 @pass_globals
 def list_runs(
     options: Globals,
@@ -70,7 +70,7 @@ def list_runs(
 
 
 @run.command(example="orchestra run show website/test#latest")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @pass_globals
 def show(options: Globals, name: str) -> None:
     """Everything about a run."""
@@ -86,7 +86,7 @@ def show(options: Globals, name: str) -> None:
             "run": run_name(found),
             "id": found["id"],
             "status": found["status"],
-            "why": found.get("sentence"),
+            "why": found.get("sentence") or found.get("waits"),
             "notes": "; ".join(found.get("notes") or []),
             "command": ending.get("command"),
             "exit code": ending.get("code"),
@@ -98,7 +98,7 @@ def show(options: Globals, name: str) -> None:
             "created": found.get("created_at"),
             "started": found.get("started_at"),
             "finished": found.get("finished_at"),
-            "log": f"{log.get('size', 0)} bytes, {_receipt(log)}",
+            "log": f"{log.get('size', 0)} bytes, {_receipt(log)}" if log.get("size") or log.get("complete") else None,
             "log sha256": log.get("sha256"),
         }
     )
@@ -111,20 +111,27 @@ def _receipt(log: Document) -> str:
 
 
 @run.command(example="orchestra run log website/test#latest --follow")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @click.option("--follow", is_flag=True, help="Go on until the run ends; exit code as with trigger --follow.")
 @click.option("--raw", is_flag=True, help="The exact bytes even on a terminal, where they can do what they like to it.")
 @pass_globals
 def log(options: Globals, name: str, follow: bool, raw: bool) -> int:
     """The log of a run on stdout.
 
-    A file or a pipe gets its exact bytes. On a terminal control characters are made visible, unless --raw.
+    A file or a pipe gets its exact bytes. On a terminal control characters are made visible, unless --raw. With --json
+    what is no UTF-8 becomes U+FFFD; with --follow, too, each piece is a JSON document on a line.
     """
+    if raw and options.as_json:
+        raise click.UsageError("--raw and --json contradict each other", click.get_current_context())
     with options.client() as client:
         found = client.named_run(name)
         if follow:
-            return watch(client, found, raw=raw)
-        output.write_log(_whole_log(client, found["id"]), is_raw=raw)
+            return watch(client, found, raw=raw, as_json=options.as_json)
+        content = _whole_log(client, found["id"])
+        if options.as_json:
+            output.write_json_log(found, content)
+        else:
+            output.write_log(content, is_raw=raw)
     return 0
 
 
@@ -142,7 +149,7 @@ def _whole_log(client: Client, run_id: str) -> Iterator[bytes]:
 
 
 @run.command(example="orchestra run results website/test#latest")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @pass_globals
 def results(options: Globals, name: str) -> None:
     """The results of a run, as JSON."""
@@ -151,7 +158,7 @@ def results(options: Globals, name: str) -> None:
 
 
 @run.command(example="orchestra run wait website/test#latest")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @pass_globals
 def wait(options: Globals, name: str) -> int:
     """Wait until a run has ended. The exit code is 0 only if it succeeded."""
@@ -165,7 +172,7 @@ def wait(options: Globals, name: str) -> int:
 
 
 @run.command(example="orchestra run cancel website/test#7")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @pass_globals
 def cancel(options: Globals, name: str) -> None:
     """See to it that a run that has not begun never does."""
@@ -174,12 +181,28 @@ def cancel(options: Globals, name: str) -> None:
 
 
 @run.command(example="orchestra run abort website/test#7")
-@click.argument("name", metavar=NAME)
+@click.argument("name", metavar="RUN", type=RUN)
 @pass_globals
 def abort(options: Globals, name: str) -> None:
     """End a run that runs, with all its processes."""
     with options.client() as client:
         _tell(options, client.abort(client.named_run(name)["id"]))
+
+
+@run.command("declare-lost", example="orchestra run declare-lost website/test#7")
+@click.argument("name", metavar="RUN", type=RUN)
+@pass_globals
+def declare_lost(options: Globals, name: str) -> None:
+    """Give up a run whose worker is away and will not be back.
+
+    It ends as errored, for good. What the worker reports later is kept beside it.
+    """
+    with options.client() as client:
+        ended = client.declare_lost(client.named_run(name)["id"])
+    if options.as_json:
+        output.write_json(ended)
+    else:
+        output.say(f"{run_name(ended)}: {ended['sentence']}")
 
 
 def _tell(options: Globals, answer: Document) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,42 +14,25 @@ from appliance.cli import output
 from appliance.cli.base import Command, Globals, pass_globals
 from appliance.cli.credentials import is_open_to_listeners, read_password
 from appliance.cli.local import build, setup_link
-from appliance.model.errors import Conflict, Invalid
+from appliance.cli.values import ADDRESS, DIRECTORY, FILE, URL, USER
+from appliance.model.errors import Conflict
 
 if TYPE_CHECKING:
     from appliance.settings import ServerSettings
 
 
-def _checked(reader: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """A callback for an option that goes to the settings as it is, if ``reader`` of settings_text can read it."""
-
-    def callback(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-        from appliance import settings_text
-
-        if text is not None:
-            try:
-                getattr(settings_text, reader)(text)
-            except Invalid as error:
-                raise click.BadParameter(str(error)) from None
-        return text
-
-    return callback
-
-
 @click.command(cls=Command, example="orchestra init /var/lib/orchestra")
-@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--admin", metavar="NAME", help="Make the first administrator at once, instead of a link.")
+@click.argument("directory", metavar="[DIR]", required=False, type=DIRECTORY)
+@click.option("--admin", metavar="NAME", type=USER, help="Make the first administrator at once, instead of a link.")
 @click.option("--password-stdin", is_flag=True, help="With --admin: its password comes from stdin.")
 @click.option(
     "--listen",
-    metavar="HOST:PORT",
-    callback=_checked("as_address"),
+    type=ADDRESS,
     help="Where the server will listen; default 127.0.0.1:8080.",
 )
 @click.option(
     "--base-url",
-    metavar="URL",
-    callback=_checked("as_url"),
+    type=URL,
     help="What browsers and workers will call it, if that differs.",
 )
 @pass_globals
@@ -142,7 +125,7 @@ def _remove(directory: Path, before: set[Path], existed: bool) -> None:
 
 
 @click.command(cls=Command, example="orchestra serve --config /var/lib/orchestra/orchestra.toml")
-@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="orchestra.toml.")
+@click.option("--config", "file", type=FILE, metavar="FILE", help="orchestra.toml.")
 @pass_globals
 def serve(options: Globals, file: Path | None) -> int:
     """Run the server until SIGTERM or Ctrl-C. Runs on workers go on without it.
@@ -151,4 +134,10 @@ def serve(options: Globals, file: Path | None) -> int:
     """
     from appliance.config import load_server
 
-    return build(load_server(file, data=options.data)).serve()
+    tell = (lambda url: output.write_json_line({"listening": url})) if options.as_json else _tell_address
+    return build(load_server(file, data=options.data)).serve(tell)
+
+
+def _tell_address(url: str) -> None:
+    output.say(f"listening on {url}")
+    sys.stdout.flush()

@@ -10,28 +10,28 @@ import click
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.credentials import check_private, read_password
+from appliance.cli.values import EXPIRY, ID, USER
 from appliance.clock import SystemClock
 from appliance.model.errors import Forbidden, Unauthenticated
-from appliance.model.times import parse_duration
 
 if TYPE_CHECKING:
     from appliance.client import Document
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra token create laptop --user ana")
 def token() -> None:
     """Make and revoke your own tokens."""
 
 
 @token.command(example="orchestra token create laptop --user ana")
 @click.argument("label", default="command line")
-@click.option("--user", metavar="NAME", help="Log in as this user and keep the token for the command line.")
+@click.option("--user", metavar="NAME", type=USER, help="Log in as this user and keep the token for the command line.")
 @click.option("--password-stdin", is_flag=True, help="With --user: the password comes from stdin.")
-@click.option("--expires", metavar="TIME", default="90d", show_default=True, help="Ends after, such as 1d; or never.")
+@click.option("--expires", type=EXPIRY, default="90d", show_default=True, help="Ends after, such as 1d; or never.")
 @click.option("--insecure-http", is_flag=True, help="Send the password over plain HTTP to another machine.")
 @pass_globals
 def create(
-    options: Globals, label: str, user: str | None, password_stdin: bool, expires: str, insecure_http: bool
+    options: Globals, label: str, user: str | None, password_stdin: bool, expires: float | None, insecure_http: bool
 ) -> None:
     """Make a token. LABEL reminds you later what it is for.
 
@@ -40,7 +40,7 @@ def create(
     """
     if user is None and (password_stdin or insecure_http):
         raise click.UsageError("--password-stdin and --insecure-http go with --user", click.get_current_context())
-    expires_at = None if expires == "never" else SystemClock().now() + timedelta(seconds=parse_duration(expires))
+    expires_at = None if expires is None else SystemClock().now() + timedelta(seconds=expires)
     if user is not None:
         made = _log_in(options, user, password_stdin, insecure_http, label, expires_at)
     else:
@@ -102,10 +102,10 @@ def list_tokens(options: Globals) -> None:
 
 
 @token.command(example="orchestra token revoke 3f6c1d1e-...")
-@click.argument("token_id", metavar="ID")
+@click.argument("token_id", metavar="ID", type=ID)
 @pass_globals
 def revoke(options: Globals, token_id: str) -> None:
     """End a token at once."""
     with options.client() as client:
         client.revoke_token(token_id)
-    output.notice("the token is revoked")
+    output.done(options.as_json, {"id": token_id}, "the token is revoked")

@@ -9,48 +9,48 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from appliance.cli import output
-from appliance.cli.base import Command, Globals, pairs, pass_globals
+from appliance.cli.base import Command, Globals, pass_globals
+from appliance.cli.values import JOB, KEY, pairs
 
 if TYPE_CHECKING:
     from appliance.client import Client, Document
 
 
 @click.command(cls=Command, example="orchestra trigger website/test -p branch=main --follow")
-@click.argument("job", metavar="PROJECT/JOB")
+@click.argument("job", metavar="PROJECT/JOB", type=JOB)
 @click.option("-p", "--parameter", "given", metavar="KEY=VALUE", multiple=True, callback=pairs, help="A parameter.")
 @click.option("--follow", is_flag=True, help="Show its log until it ends.")
 @click.option("--wait", is_flag=True, help="Wait until it ends.")
-@click.option("--key", metavar="KEY", help="Repeating the command with the same key starts nothing new.")
+@click.option("--key", type=KEY, help="Repeating the command with the same key starts nothing new.")
 @click.option("--raw", is_flag=True, help="With --follow: the log's exact bytes, even on a terminal.")
 @pass_globals
 def trigger(
-    options: Globals, job: str, given: dict[str, str], follow: bool, wait: bool, key: str | None, raw: bool
+    options: Globals, job: tuple[str, str], given: dict[str, str], follow: bool, wait: bool, key: str | None, raw: bool
 ) -> int:
     """Start a run of a job and print its name, project/job#number.
 
     With --follow or --wait the exit code is 0 only if the run succeeded; --follow prints the name on stderr, so that
     stdout is the log. Ctrl-C stops watching; the run goes on.
     """
-    project, mark, name = job.partition("/")
-    if not mark or not project or not name or "/" in name or "#" in name:
-        raise click.UsageError(f"{job!r} is not PROJECT/JOB", click.get_current_context())
-    if follow and options.as_json:
-        raise click.UsageError("--follow and --json do not go together; use --wait", click.get_current_context())
+    if raw and (not follow or options.as_json):
+        raise click.UsageError("--raw goes with --follow, and not with --json", click.get_current_context())
     with options.client() as client:
-        parameters = typed(client, project, name, given) if given else {}
-        started = client.trigger(project, name, parameters, key=key)
+        parameters = typed(client, *job, given) if given else {}
+        run = client.trigger(*job, parameters, key=key)
         if follow:
-            output.notice(run_name(started))
-            return watch(client, started, raw=raw)
+            if options.as_json:
+                output.write_json_line({"run": run})
+            else:
+                output.notice(run_name(run))
+            return watch(client, run, raw=raw, as_json=options.as_json)
         if not options.as_json:
-            output.say(run_name(started))
+            output.say(run_name(run))
             sys.stdout.flush()
-        run = started
         if wait:
             try:
-                run = client.wait(started["id"])
+                run = client.wait(run["id"])
             except KeyboardInterrupt:
-                output.notice(f"no longer waiting; {run_name(started)} goes on")
+                output.notice(f"no longer waiting; {run_name(run)} goes on")
                 raise
         if options.as_json:
             output.write_json(run)
@@ -68,15 +68,26 @@ def typed(client: Client, project: str, job: str, given: Mapping[str, str]) -> d
     return from_text(declared, dict(given))
 
 
-def watch(client: Client, run: Document, *, raw: bool) -> int:
-    """Show the log of a run as it grows, then how it ended; answers the exit code."""
+def watch(client: Client, run: Document, *, raw: bool = False, as_json: bool = False) -> int:
+    """Show the log of a run as it grows, then how it ended; answers the exit code.
+
+    ``as_json``: a line ``{"offset": ..., "text": ...}`` for each piece, then ``{"run": ...}``.
+    """
+    content = client.follow_log(run["id"])
     try:
-        output.write_log(client.follow_log(run["id"]), is_raw=raw)
+        if as_json:
+            for offset, text in output.text_pieces(content):
+                output.write_json_line({"offset": offset, "text": text})
+        else:
+            output.write_log(content, is_raw=raw)
     except KeyboardInterrupt:
         output.notice(f"no longer following; {run_name(run)} goes on")
         raise
     ended = client.run(run["id"])
-    output.notice(outcome(ended))
+    if as_json:
+        output.write_json_line({"run": ended})
+    else:
+        output.notice(outcome(ended))
     return exit_code(ended)
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import click
 
 from appliance.cli import output
-from appliance.cli.base import Globals, Group, pairs, pass_globals
+from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.credentials import read_password
+from appliance.cli.values import USER, roles
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra user list")
 def user() -> None:
     """Administer users."""
 
 
 @user.command(example="orchestra user add ana --password-stdin < password.txt")
-@click.argument("name")
+@click.argument("name", type=USER)
 @click.option("--administrator", is_flag=True, help="With every right on this site.")
 @click.option("--auditor", is_flag=True, help="May read everything.")
 @click.option(
     "--role",
-    "roles",
+    "project_roles",
     metavar="PROJECT=ROLE",
     multiple=True,
-    callback=pairs,
+    callback=roles,
     help="viewer, operator or editor of a project; may be repeated.",
 )
 @click.option("--password-stdin", is_flag=True, help="Take the password from stdin instead of asking.")
@@ -34,15 +35,17 @@ def add(
     name: str,
     administrator: bool,
     auditor: bool,
-    roles: dict[str, str],
+    project_roles: dict[str, str],
     password_stdin: bool,
     no_password: bool,
 ) -> None:
     """Add a user. Asks for the password, which never stands on a command line."""
+    if no_password and password_stdin:
+        raise click.UsageError("--no-password and --password-stdin contradict each other", click.get_current_context())
     site_roles = [role for role, chosen in (("administrator", administrator), ("auditor", auditor)) if chosen]
     password = None if no_password else read_password(password_stdin)
     with options.client() as client:
-        made = client.add_user(name, password, site_roles, roles)
+        made = client.add_user(name, password, site_roles, project_roles)
     if options.as_json:
         output.write_json(made)
     else:
@@ -71,27 +74,27 @@ def list_users(options: Globals) -> None:
 
 
 @user.command(example="orchestra user enable ana")
-@click.argument("name")
+@click.argument("name", type=USER)
 @pass_globals
 def enable(options: Globals, name: str) -> None:
     """Let a user in again."""
     with options.client() as client:
-        client.enable_user(name, True)
-    output.notice(f"{name} is enabled")
+        changed = client.enable_user(name, True)
+    output.done(options.as_json, changed, f"{name} is enabled")
 
 
 @user.command(example="orchestra user disable ana")
-@click.argument("name")
+@click.argument("name", type=USER)
 @pass_globals
 def disable(options: Globals, name: str) -> None:
     """Keep a user out: all its sessions and tokens stop working at once."""
     with options.client() as client:
-        client.enable_user(name, False)
-    output.notice(f"{name} is disabled")
+        changed = client.enable_user(name, False)
+    output.done(options.as_json, changed, f"{name} is disabled")
 
 
 @user.command(example="orchestra user passwd ana --password-stdin < password.txt")
-@click.argument("name")
+@click.argument("name", type=USER)
 @click.option("--password-stdin", is_flag=True, help="Take the password from stdin instead of asking.")
 @pass_globals
 def passwd(options: Globals, name: str, password_stdin: bool) -> None:
@@ -104,7 +107,7 @@ def passwd(options: Globals, name: str, password_stdin: bool) -> None:
     password = read_password(password_stdin)
     with opened(options) as appliance:
         appliance.accounts.set_password(name, password)
-    output.notice(f"the password of {name} is set")
+    output.done(options.as_json, {"name": name}, f"the password of {name} is set")
 
 
 @user.command("setup-link", example="orchestra --data /var/lib/orchestra user setup-link")

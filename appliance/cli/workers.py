@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from appliance.cli import output
-from appliance.cli.base import Globals, Group, pairs, pass_globals
+from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.credentials import check_private, read_token
-from appliance.model.errors import Conflict, Forbidden
+from appliance.cli.values import DIRECTORY, DURATION, FILE, URL, WORKER, Whole, pairs, worker_token
+from appliance.model.errors import Conflict, Forbidden, Invalid
 from appliance.model.matching import read_property
+from appliance.model.times import show_duration
+
+if TYPE_CHECKING:
+    from appliance.worker.joining import Tried
 
 PYTHON = "python3_executable"  # Job Orchestra's definitions name it, and are to run unchanged
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="orchestra worker list")
 def worker() -> None:
     """Run a worker; administer workers."""
 
 
 @worker.command(example="orchestra worker token build-1 --property pool=linux")
-@click.argument("name")
+@click.argument("name", type=WORKER)
 @click.option("--property", "properties", metavar="KEY=VALUE", multiple=True, callback=pairs, help="Wins over its own.")
 @pass_globals
 def token(options: Globals, name: str, properties: dict[str, str]) -> None:
-    """Make an account for a new worker and print, once, the line to type on its machine."""
+    """Make an account for a new worker and print, once, the line to type on its machine.
+
+    A worker whose token was revoked gets a new one, and goes on with its runs.
+    """
     with options.client() as client:
         made = client.create_worker(name, {key: read_property(text) for key, text in properties.items()})
     if options.as_json:
@@ -48,7 +57,7 @@ def list_workers(options: Globals) -> None:
     rows = [
         (
             one["name"],
-            "connected" if one["is_active"] else "away",
+            "connected" if one["is_active"] else "revoked" if one.get("revoked_at") else "away",
             one["is_enabled"],
             f"{one['used']} of {one['slots']}",
             one.get("last_contact_at"),
@@ -59,7 +68,7 @@ def list_workers(options: Globals) -> None:
 
 
 @worker.command(example="orchestra worker show build-1")
-@click.argument("name")
+@click.argument("name", type=WORKER)
 @pass_globals
 def show(options: Globals, name: str) -> None:
     """Everything about a worker."""
@@ -72,44 +81,62 @@ def show(options: Globals, name: str) -> None:
 
 
 @worker.command(example="orchestra worker enable build-1")
-@click.argument("name")
+@click.argument("name", type=WORKER)
 @pass_globals
 def enable(options: Globals, name: str) -> None:
     """Let a worker take runs again."""
     with options.client() as client:
-        client.enable_worker(name, True)
-    output.notice(f"{name} is enabled")
+        changed = client.enable_worker(name, True)
+    output.done(options.as_json, changed, f"{name} is enabled")
 
 
 @worker.command(example="orchestra worker disable build-1")
-@click.argument("name")
+@click.argument("name", type=WORKER)
 @pass_globals
 def disable(options: Globals, name: str) -> None:
     """Let a worker take no new runs. What it runs goes on."""
     with options.client() as client:
-        client.enable_worker(name, False)
-    output.notice(f"{name} is disabled; what it runs goes on")
+        changed = client.enable_worker(name, False)
+    output.done(options.as_json, changed, f"{name} is disabled; what it runs goes on")
+
+
+@worker.command(example="orchestra worker revoke build-1 --give-up")
+@click.argument("name", type=WORKER)
+@click.option("--abort-runs", "runs", flag_value="abort", help="Abort its runs when it is back with a new token.")
+@click.option("--give-up", "runs", flag_value="give_up", help="End its runs as errored now, for good.")
+@pass_globals
+def revoke(options: Globals, name: str, runs: str | None) -> None:
+    """Take a worker's token away: it is disconnected at once.
+
+    Its jobs go on there, and are taken up again once it has a new token (orchestra worker token NAME).
+    """
+    with options.client() as client:
+        found = client.revoke_worker(name, runs or "keep")
+    if options.as_json:
+        output.write_json(found)
+    else:
+        output.notice(f"{name}: {found['trouble']}")
 
 
 @worker.command(example="orchestra worker remove build-1")
-@click.argument("name")
+@click.argument("name", type=WORKER)
 @pass_globals
 def remove(options: Globals, name: str) -> None:
     """Delete a worker; its token stops working at once."""
     with options.client() as client:
         client.remove_worker(name)
-    output.notice(f"{name} is removed")
+    output.done(options.as_json, {"name": name}, f"{name} is removed")
 
 
 @worker.command(example="orchestra worker join https://ci.example.org - --slots 4 < token.txt")
-@click.argument("server", metavar="URL")
+@click.argument("server", metavar="URL", type=URL)
 @click.argument("token_text", metavar="TOKEN|-")
-@click.option("--fingerprint", metavar="F", help="SHA-256 of the server's certificate, as in the join line.")
-@click.option("--name", metavar="N", default="", help="Refuse a token of another worker.")
-@click.option("--slots", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many runs at once.")
+@click.option("--fingerprint", metavar="F", hidden=True)  # for servers with TLS of their own, which are to come
+@click.option("--name", metavar="N", type=WORKER, help="Refuse a token of another worker.")
+@click.option("--slots", type=Whole(1, 10_000), metavar="N", default=1, show_default=True, help="Runs at once.")
 @click.option("--property", "properties", metavar="K=V", multiple=True, callback=pairs, help="What jobs can require.")
 @click.option("--environment", metavar="K=V", multiple=True, callback=pairs, help="Given to every command.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="The worker's data directory.")
+@click.option("--data", type=DIRECTORY, metavar="DIR", help="The worker's data directory.")
 @click.option("--insecure-http", is_flag=True, help="Send the token over plain HTTP to another machine.")
 @pass_globals
 def join(
@@ -117,7 +144,7 @@ def join(
     server: str,
     token_text: str,
     fingerprint: str | None,
-    name: str,
+    name: str | None,
     slots: int,
     properties: dict[str, str],
     environment: dict[str, str],
@@ -130,49 +157,74 @@ def join(
     refuses is not stored.
     """
     from appliance.client import Unreachable
+    from appliance.clock import SystemClock
     from appliance.config import worker_directory, write_worker_file
-    from appliance.settings_text import as_url
-    from appliance.worker.app import try_connection
+    from appliance.worker.joining import try_connection
 
+    context = click.get_current_context()
+    if fingerprint is not None:
+        raise click.UsageError("--fingerprint is not supported by this version: leave it out", context)
+    try:
+        token = worker_token(read_token() if token_text == "-" else token_text.strip())  # noqa: S105 - a dash is none
+    except Invalid as error:
+        raise click.UsageError(f"TOKEN: {error}", context) from None
     check_private(server, "token", is_open_allowed=insecure_http)
-    url = as_url(server)
-    token = read_token() if token_text == "-" else token_text.strip()  # noqa: S105 - a dash is no token
-    tried = try_connection(url, token)
-    if tried.trouble and not tried.is_unreachable:
-        raise Forbidden(f"the server does not take this worker: {tried.trouble}; nothing was stored")
+    tried = try_connection(server, token, lambda: SystemClock().now().timestamp())
+    if tried.is_refused:
+        raise Forbidden(f"{tried.trouble}; nothing was stored")
+    if tried.trouble and not tried.is_passing:
+        raise Unreachable(f"{tried.trouble}; nothing was stored")
     if name and tried.name and name != tried.name:
         raise Conflict(f"this token belongs to the worker {tried.name!r}, not to {name!r}; nothing was stored")
-    given = data or options.data
     file = write_worker_file(
-        worker_directory(given),
-        url=url,
+        worker_directory(data or options.data),
+        url=server,
         token=token,
-        name=tried.name or name,
+        name=tried.name or name or "",
         slots=slots,
         properties={key: read_property(text) for key, text in properties.items()},
         environment={PYTHON: sys.executable, **environment},
-        fingerprint=fingerprint,
     )
     output.notice(f"wrote {file}")
     start = "orchestra worker run" if file.parent == worker_directory() else f"orchestra worker run --config {file}"
     if tried.trouble:
         raise Unreachable(f"{tried.trouble}; everything is stored: run this again to try, or {start!r} to go on trying")
     output.notice(f"the server knows this worker as {tried.name or name}")
-    output.say(f"next: {start}")
+    _warn(tried)
+    if options.as_json:
+        offset = tried.clock_offset
+        output.write_json(
+            {"name": tried.name, "file": str(file), "next": start, "enabled": tried.is_enabled, "clock_offset": offset}
+        )
+    else:
+        output.say(f"next: {start}")
+
+
+def _warn(tried: Tried) -> None:
+    """Of what does not keep the worker from connecting, and will surprise somebody later."""
+    if not tried.is_enabled:
+        output.notice(
+            f"but it is disabled and will get no runs: 'orchestra worker enable {tried.name}', as an administrator"
+        )
+    if tried.is_clock_off:
+        assert tried.clock_offset is not None
+        side = "ahead of" if tried.clock_offset > 0 else "behind"
+        output.notice(
+            f"the clock of this machine is {show_duration(abs(tried.clock_offset))} {side} the server's: "
+            "set the wrong one right ('date -u' shows it), or times in logs will mislead"
+        )
 
 
 @worker.command("run", example="orchestra worker run --idle-exit 10m")
-@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Its worker.toml.")
+@click.option("--config", "file", type=FILE, metavar="FILE", help="Its worker.toml.")
 @click.option("--once", is_flag=True, help="End after one run.")
-@click.option("--idle-exit", metavar="TIME", help="End after so long without a run, such as 10m.")
+@click.option("--idle-exit", type=DURATION, help="End after so long without a run, such as 10m.")
 @pass_globals
-def run_worker(options: Globals, file: Path | None, once: bool, idle_exit: str | None) -> int:
+def run_worker(options: Globals, file: Path | None, once: bool, idle_exit: float | None) -> int:
     """Run the worker until it is told to stop. Its runs survive that, and are taken up again at the next start."""
     from appliance.config import WORKER_FILE, load_worker
-    from appliance.model.times import parse_duration
     from appliance.worker import app
 
     if file is None and options.data is not None:
         file = options.data / WORKER_FILE
-    idle = None if idle_exit is None else parse_duration(idle_exit)
-    return app.run_worker(load_worker(file), once=once, idle_exit=idle)
+    return app.run_worker(load_worker(file), once=once, idle_exit=idle_exit)

@@ -117,6 +117,14 @@ class Client:
         body = {"dry_run": dry_run, "with_findings": with_findings}
         return self._http.document("POST", "/api/v1/config/apply", body=body)
 
+    def recovery(self) -> Document:
+        """What waits after a restore from a backup: ``{is_open, sentence, workers, recovered, failed, …}``."""
+        return self._http.document("GET", "/api/v1/recovery")
+
+    def release_recovery(self) -> Document:
+        """Give out the runs of the backup though not all workers have reported. Raises Conflict when none waits."""
+        return self._http.document("POST", "/api/v1/recovery/release")
+
     def trigger(
         self, project: str, job: str, parameters: Mapping[str, Any] | None = None, *, key: str | None = None
     ) -> Document:
@@ -180,6 +188,10 @@ class Client:
         """Ask that a run ends now; answers as :meth:`cancel` does. Raises Conflict when it has ended."""
         return self._http.document("POST", f"{run_path(run_id)}/abort")
 
+    def declare_lost(self, run_id: str) -> Document:
+        """End a run whose worker is away, for good; answers the run. Raises Conflict while the worker is connected."""
+        return self._http.document("POST", f"{run_path(run_id)}/declare-lost")
+
     def log(self, run_id: str, offset: int = 0, limit: int = LOG_RANGE) -> LogPart:
         """At most ``limit`` bytes of the log from byte ``offset`` on; none past its end."""
         return read_log(self._http, run_id, offset, limit)
@@ -214,6 +226,10 @@ class Client:
     def enable_worker(self, name: str, is_enabled: bool) -> Document:
         """Let a worker take runs, or not; what it runs goes on."""
         return self._http.document("PATCH", f"/api/v1/workers/{part(name)}", body={"is_enabled": is_enabled})
+
+    def revoke_worker(self, name: str, runs: str = "keep") -> Document:
+        """Take a worker's token away. ``runs``: keep, abort (when it is back), or give_up (now, for good)."""
+        return self._http.document("POST", f"/api/v1/workers/{part(name)}/revoke", body={"runs": runs})
 
     def remove_worker(self, name: str) -> None:
         """Delete a worker and its token. Raises Conflict while it has runs."""

@@ -27,6 +27,15 @@ class Disk:
         """Cut the file."""
         os.ftruncate(file, size)
 
+    def allocate(self, file: int, size: int) -> None:
+        """Make the file at least so long, with space that is really its own."""
+        os.posix_fallocate(file, 0, size)
+
+    def space(self, directory: Path) -> tuple[int, int]:
+        """Bytes free for us on the file system of a directory, and bytes it has in all."""
+        found = os.statvfs(directory)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def sync(self, file: int) -> None:
         """Return when bytes and size of the file are durable."""
         os.fdatasync(file)

@@ -6,7 +6,6 @@ caller's: ``append`` … ``sync``, then the transaction that stores what ``sync`
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.db.disk import Disk
+from appliance.db.disk_errors import DiskErrors
+from appliance.db.room import Room
 from appliance.db.stream_file import StreamFile
 from appliance.model.entities import StreamRecord
-from appliance.model.errors import ApplianceError, Full, Unavailable
+from appliance.model.errors import ApplianceError, Full
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class LogStore:
     """All streams of all runs. Every method may be called from any thread; streams do not wait for each other.
 
     ``boot_id`` is the kernel's. After a disk error other than a full disk nothing is written any more (F18): every
-    later ``append`` and ``sync`` raises Unavailable, and ``on_fatal`` is called once with the OSError.
+    later ``append`` and ``sync`` raises Unavailable, and ``on_fatal`` is called once with the OSError. ``room`` decides
+    whether there is any for output, and gives up its reserve when a write finds none (F16).
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class LogStore:
         *,
         disk: Disk | None = None,
         on_fatal: Callable[[OSError], None] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._directory = directory
         self._boot_id = boot_id
         self._disk = disk or Disk()
-        self._on_fatal = on_fatal
-        self._broken: OSError | None = None
+        self._errors = DiskErrors(on_fatal, room)
+        self._room = room
         self._lock = threading.Lock()
         self._streams: OrderedDict[tuple[str, int], StreamFile] = OrderedDict()
         self._open: OrderedDict[tuple[str, int], StreamFile] = OrderedDict()
@@ -77,6 +80,8 @@ class LogStore:
                 raise Gap(one.size)
             fresh = memoryview(data)[one.size - offset :]
             if fresh:
+                if self._room is not None:
+                    self._room.admit_output()
                 self._write(self._opened((run_id, stream), one), one, fresh)
             return one.size
 
@@ -91,13 +96,16 @@ class LogStore:
             end = one.size if one.is_read else _size(one.path)
         if offset < 0 or limit <= 0 or offset >= end:
             return b""
-        with one.path.open("rb", buffering=0) as file:
-            wanted = min(limit, end - offset)
-            parts = []
-            while wanted and (part := os.pread(file.fileno(), wanted, offset)):
-                parts.append(part)
-                offset += len(part)
-                wanted -= len(part)
+        wanted = min(limit, end - offset)
+        parts = []
+        try:
+            with one.path.open("rb", buffering=0) as file:
+                while wanted and (part := os.pread(file.fileno(), wanted, offset)):
+                    parts.append(part)
+                    offset += len(part)
+                    wanted -= len(part)
+        except OSError as error:
+            raise self._errors.of_reading(error) from error
         return b"".join(parts)
 
     def open_file(self, run_id: str, stream: int) -> BinaryIO:
@@ -106,6 +114,8 @@ class LogStore:
             return self._path(run_id, stream).open("rb")
         except FileNotFoundError:
             return io.BytesIO()
+        except OSError as error:
+            raise self._errors.of_reading(error) from error
 
     def sync(self, run_id: str, stream: int) -> StreamRecord:
         """Make all bytes of a stream durable; answers what is now durable, for the table ``stream``."""
@@ -205,6 +215,15 @@ class LogStore:
             return True
 
     def _note_boot(self) -> None:
+        try:
+            self._write_boot()
+        except OSError as error:
+            meaning = self._errors.of_writing(error)
+            if not isinstance(meaning, Full):
+                raise meaning from error
+            self._write_boot()  # the reserve was given up for it
+
+    def _write_boot(self) -> None:
         new = self._directory / "boot.new"
         file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -264,13 +283,15 @@ class LogStore:
                     one.count(piece)
         except FileNotFoundError:
             pass  # a stream that never began
+        except OSError as error:
+            raise self._errors.of_reading(error) from error
         else:
             one.is_dirty = True  # nobody knows whether an earlier life synced it
         one.is_read = True
 
     def _opened(self, key: tuple[str, int], one: StreamFile) -> int:
         """The descriptor; with the stream's lock held. Closes the one used longest ago if there are too many."""
-        self._refuse_if_broken()
+        self._errors.refuse_if_fatal()
         with self._lock:
             self._open[key] = one
             self._open.move_to_end(key)
@@ -288,7 +309,7 @@ class LogStore:
             try:
                 one.file = self._disk.open(one.path)
             except OSError as error:
-                raise self._refusal(error) from error
+                raise self._errors.of_writing(error) from error
         return one.file
 
     def _write(self, file: int, one: StreamFile, data: memoryview) -> None:
@@ -300,11 +321,11 @@ class LogStore:
                 offset += written
                 rest = rest[written:]
         except OSError as error:
-            refusal = self._refusal(error)
+            refusal = self._errors.of_writing(error)
             try:
                 self._disk.truncate(file, one.size)  # nothing half counted
             except OSError as second:
-                refusal = self._refusal(second)
+                refusal = self._errors.of_writing(second)
             raise refusal from error
         one.count(data)
         one.is_dirty = True
@@ -312,7 +333,7 @@ class LogStore:
             try:
                 self._disk.sync(file)
             except OSError as error:
-                raise self._refusal(error, is_sync=True) from error
+                raise self._errors.of_writing(error, is_sync=True) from error
             one.unsynced = 0
 
     def _cut(self, key: tuple[str, int], one: StreamFile, size: int) -> None:
@@ -320,7 +341,7 @@ class LogStore:
         try:
             self._disk.truncate(file, size)
         except OSError as error:
-            raise self._refusal(error) from error
+            raise self._errors.of_writing(error) from error
         one.is_dirty = True
 
     def _sync(self, ones: Iterable[StreamFile]) -> None:
@@ -328,7 +349,7 @@ class LogStore:
         dirty = [one for one in ones if one.is_dirty]
         if not dirty:
             return
-        self._refuse_if_broken()
+        self._errors.refuse_if_fatal()
         try:
             for one in dirty:
                 if one.file is not None:
@@ -345,7 +366,7 @@ class LogStore:
             for one in dirty:
                 one.has_name, one.is_dirty, one.unsynced = True, False, 0
         except OSError as error:
-            raise self._refusal(error, is_sync=True) from error
+            raise self._errors.of_writing(error, is_sync=True) from error
 
     def _sync_names(self, folder: Path) -> None:
         """Make the files in a run's folder findable after a power loss, and the way to it."""
@@ -364,33 +385,11 @@ class LogStore:
         if one.file is None:
             return
         try:
-            if self._broken is None:
+            if self._errors.fatal is None:
                 self._sync((one,))
         finally:
             os.close(one.file)
             one.file = None
-
-    def _refuse_if_broken(self) -> None:
-        if self._broken is not None:
-            raise Unavailable(f"storage error, the server must be restarted: {self._broken}") from self._broken
-
-    def _refusal(self, error: OSError, *, is_sync: bool = False) -> Unavailable:
-        """What a failed call means: a full disk passes, everything else ends this store (F16, F18).
-
-        A sync that failed is never tried again, for whatever reason: the kernel may have dropped the bytes.
-        """
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and not is_sync:
-            return Full("no space is left on the server's disk; free some, or delete old runs")
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) and not is_sync:
-            return Unavailable("the server is out of file descriptors or memory; try again")
-        with self._lock:
-            is_first = self._broken is None
-            self._broken = self._broken or error
-        if is_first:
-            _log.critical("storage error in the log files: %s", error)
-            if self._on_fatal:
-                self._on_fatal(error)
-        return Unavailable(f"storage error, the server must be restarted: {error}")
 
 
 def _size(path: Path) -> int:

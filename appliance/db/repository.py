@@ -17,11 +17,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.db.lineage import LineageStore
 from appliance.model.entities import (
     IdempotencyKey,
     Job,
+    Late,
     Lease,
-    Lineage,
     NewRun,
     Project,
     Run,
@@ -69,18 +70,6 @@ class ProjectSet(msgspec.Struct, frozen=True):
     schedules: tuple[Schedule, ...]
 
 
-class LineageStore(ABC):
-    """The identity of this appliance and of each life of its master."""
-
-    @abstractmethod
-    def open_epoch(self, incarnation: str, boot_id: str, at: datetime) -> Lineage:
-        """Begin a life of the master: epoch + 1. The first call makes the cluster id of ``incarnation``."""
-
-    @abstractmethod
-    def knows(self, epoch: int, incarnation: str) -> bool:
-        """Whether this pair was ever issued here. ``False``: this database was restored from an older backup."""
-
-
 class ProjectStore(ABC):
     """Projects, jobs and schedules in force, and every version of a job that ever was."""
 
@@ -99,6 +88,10 @@ class ProjectStore(ABC):
     @abstractmethod
     def jobs(self, project: str) -> list[Job]:
         """All in force of a project, in the order of the file."""
+
+    @abstractmethod
+    def job_counts(self) -> dict[str, int]:
+        """How many jobs in force each project has; one without any is left out."""
 
     @abstractmethod
     def job(self, project: str, job: str) -> Job | None:
@@ -133,6 +126,10 @@ class RunStore(ABC):
         """
 
     @abstractmethod
+    def keyed(self, key: IdempotencyKey) -> Run | None:
+        """The run that came with this key. Raises Conflict when the key came with another ``digest``."""
+
+    @abstractmethod
     def get(self, run_id: str) -> Run | None:
         """One run."""
 
@@ -145,8 +142,8 @@ class RunStore(ABC):
         """The run with the highest number, of that status if given."""
 
     @abstractmethod
-    def find(self, where: RunFilter, after: RunKey | None, limit: int) -> list[Run]:
-        """Newest first, by (created_at, id)."""
+    def find(self, where: RunFilter, after: RunKey | None, limit: int, *, oldest_first: bool = False) -> list[Run]:
+        """Newest first, by (created_at, id), or the other way round; ``after`` is about that order."""
 
     @abstractmethod
     def pending(self, after: RunKey | None, limit: int) -> list[Run]:
@@ -171,6 +168,14 @@ class RunStore(ABC):
     @abstractmethod
     def grant(self, run: Run, lease: Lease, if_version: int) -> bool:
         """Store the assigned run with its lease."""
+
+    @abstractmethod
+    def recover(self, run: Run, lease: Lease) -> Run | None:
+        """Store an assigned run, with its lease, that this database does not know (F24); answers it as stored.
+
+        It keeps its number, and the numbers of its job go on NUMBERS_SKIPPED further; if another run has that number,
+        it gets the next one. ``None``: a run with this id is here.
+        """
 
     @abstractmethod
     def take_back(self, run: Run, if_version: int) -> bool:
@@ -212,6 +217,18 @@ class RunStore(ABC):
         """How many runs are in each live status."""
 
 
+class LateStore(ABC):
+    """What workers reported of runs that had been ended without them (4.4)."""
+
+    @abstractmethod
+    def put(self, run_id: str, late: Late) -> bool:
+        """Keep a report. ``False``: one is kept already, or there is no such run, or it has not ended."""
+
+    @abstractmethod
+    def get(self, run_id: str) -> Late | None:
+        """The report about a run."""
+
+
 class WorkerStore(ABC):
     """Workers and their last words."""
 
@@ -228,12 +245,23 @@ class WorkerStore(ABC):
         """One worker by name."""
 
     @abstractmethod
-    def list(self, after: str | None, limit: int) -> list[Worker]:
-        """By name."""
+    def list(self, after: str | None, limit: int, *, backwards: bool = False) -> list[Worker]:
+        """By name, from Z to A when ``backwards``; ``after`` is about that order."""
 
     @abstractmethod
     def replace(self, worker: Worker, if_version: int) -> bool:
         """Store a changed worker. ``last_contact_at`` is left to ``beats``."""
+
+    @abstractmethod
+    def revoke(self, worker_id: str, by: str, at: datetime) -> bool:
+        """Delete its tokens and note who did it. ``False``: that was done before, or it does not exist."""
+
+    @abstractmethod
+    def grant_again(self, worker: Worker, token: Token, if_version: int) -> bool:
+        """Give a revoked worker this token, with its owner and properties, and note that it is revoked no more.
+
+        ``False``: it is not revoked, or not in this version.
+        """
 
     @abstractmethod
     def beats(self, heard: Mapping[str, datetime]) -> None:
@@ -263,12 +291,19 @@ class AccountStore(ABC):
         """One user."""
 
     @abstractmethod
-    def users(self, after: str | None, limit: int) -> list[User]:
-        """By name."""
+    def users(self, after: str | None, limit: int, *, backwards: bool = False) -> list[User]:
+        """By name, from Z to A when ``backwards``; ``after`` is about that order."""
 
     @abstractmethod
     def replace_user(self, user: User, if_version: int, *, end_sessions: bool) -> bool:
         """Store a changed user and, if asked, end all its sessions, at once (S-07, J42)."""
+
+    @abstractmethod
+    def dismiss_administrator(self, user: User, if_version: int) -> bool | None:
+        """Like ``replace_user`` with its sessions ended, for one that stops being an enabled administrator.
+
+        ``None``: no other enabled administrator would be left; nothing is changed (S-08).
+        """
 
     @abstractmethod
     def add_token(self, token: Token) -> None:
@@ -324,6 +359,7 @@ class Repository(ABC):
     lineage: LineageStore
     projects: ProjectStore
     runs: RunStore
+    late: LateStore
     workers: WorkerStore
     accounts: AccountStore
 

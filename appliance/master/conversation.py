@@ -6,18 +6,20 @@ the new inventory was merged.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from appliance.clock import Clock
 from appliance.db.logs import Gap
 from appliance.events import Events, LogGrew, RunChanged, WorkerChanged
 from appliance.inventories import Inventories
 from appliance.leases import Assignment, Holder, Leases
+from appliance.master.recalling import Recalling
 from appliance.master.roster import Roster, Seat, Voice
 from appliance.model.entities import Run, Worker
-from appliance.model.errors import ApplianceError, NotFound, Unavailable
+from appliance.model.errors import ApplianceError, Forbidden, Full, NotFound, Unavailable
 from appliance.model.run_state import IllegalTransition
 from appliance.runs import Runs
 from appliance.wire import OUTPUT, Close, ProtocolError, frames
@@ -28,6 +30,7 @@ from appliance.workers import Registration, Workers
 _log = logging.getLogger(__name__)
 
 SILENT_FOR = 60.0  # seconds after which another journal may take a worker's place (F15, F26)
+OLD = "too old to tell again what was committed: what ended since the backup stays there"
 ACK_EVERY = 256 * 1024  # bytes of a stream between two acks; well below the window
 
 
@@ -61,9 +64,12 @@ class Conversation:
         self._clock = clock
         self._send = send
         self._holder: Holder | None = None
+        self._recalling: Recalling | None = None  # only after a restore from a backup (F24)
+        self._epoch = 0  # the last life of the master that the worker knew
         self._idle = threading.Condition()
         self._busy = 0
         self._is_over = False
+        self._stalled: set[str] = set()  # runs of which a word found no room: nothing of them is obeyed since
         self._acked: dict[tuple[str, int], int] = {}
         self._gaps: dict[tuple[str, int], int] = {}
 
@@ -75,8 +81,9 @@ class Conversation:
         now = self._clock.now()
         try:
             worker = self._workers.get(self.worker.id)
-        except NotFound:
-            self._voice.close(Close.REVOKED, "this worker was removed")
+            self._workers.check_standing(worker.id)
+        except (NotFound, Forbidden) as error:
+            self._voice.close(Close.REVOKED, str(error))
             return
         if hello.journal in worker.retired_journals:
             _log.warning("security: worker %s came with a journal that was replaced", worker.name)
@@ -111,8 +118,14 @@ class Conversation:
         self._holder = Holder(
             worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3)
         )
-        merge = self._inventories.reconcile(self._holder, greeting.held, takes_work=worker.takes_work)
+        self._epoch = hello.epoch
+        is_recovering = self._inventories.recalls.begin_if_older(self._holder, hello, greeting.held)
+        merge = self._inventories.reconcile(
+            self._holder, greeting.held, takes_work=worker.takes_work, is_recovering=is_recovering
+        )
         seat = Seat(worker, self._voice, hello.journal)
+        seat.is_merging = is_recovering
+        seat.since = now
         seat.is_greeting = True  # it has its runs, and gets no others before it has heard its welcome
         with self._idle:
             if self._is_over:
@@ -121,6 +134,12 @@ class Conversation:
             self._roster.heard(worker.id, now)
             # Before the welcome: a run may end with the first word after it, and must find its slot to give it back.
             self._roster.sit(seat, merge.slots)
+        try:
+            self._workers.check_standing(worker.id)  # it was taken away meanwhile: nobody saw a seat to be emptied
+        except Forbidden as error:
+            self.retire()
+            self._voice.close(Close.REVOKED, str(error))
+            return
         welcome(merge.merged)
         seat.is_greeting = False
         _log.info("worker %s connected with %d runs", worker.name, len(merge.slots))
@@ -128,7 +147,60 @@ class Conversation:
             self._send(seat, assignment)
         for run in merge.intents:
             self.remind(run)
+        if is_recovering:
+            self._recall(seat, self._holder, greeting, merge.recall)
         self._events.publish(WorkerChanged(worker.id))
+
+    # ---- after a restore
+
+    def _recall(self, seat: Seat, holder: Holder, greeting: Greeting, lacking: Sequence[m.Held]) -> None:
+        """Have the worker tell again what the restored database lacks, as far as its version can."""
+        if greeting.hello.recalls:
+            since = greeting.hello.complete_since
+            self._recalling = Recalling(
+                lambda run_id: self._voice.say(m.Recall, run=run_id), greeting.held, lacking, since
+            )
+            return
+        for item in lacking:
+            self._inventories.recalls.fail(holder, item)
+        listed = {item.run for item in greeting.held}
+        self._inventories.finish(holder, listed, 0.0, f"{greeting.hello.software} is {OLD}")
+        seat.is_merging = False
+
+    def _list(self, holder: Holder, page: m.InventoryPage) -> None:
+        if self._recalling is not None:
+            wants = functools.partial(self._inventories.recalls.wants, holder)
+            if self._recalling.list(page, wants):
+                self._finish_merge(holder, self._recalling)
+
+    def _recalled(self, holder: Holder, run_id: str, request: str | None) -> bool:
+        """The answer to a recall; ``request`` is None where the worker does not have the run. False: none was due."""
+        recalling = self._recalling
+        item = recalling.asked(run_id) if recalling is not None else None
+        if recalling is None or item is None or self.seat is None:
+            return False
+        recalls = self._inventories.recalls
+        slot = 0 if item.state == "exited" else self._roster.take_slot(self.seat, run_id)
+        resume = None if request is None else recalls.take(holder, item, request, self._epoch, slot)
+        if resume is None:
+            self._roster.free_slot(run_id)
+            recalls.fail(holder, item)
+        else:
+            if item.state != "exited" and run_id not in self.seat.slot_of:
+                self._roster.take_slot(self.seat, run_id)  # it was taken from another worker, which freed its slot
+            self._voice.say(m.ResumePage, resume=[resume])
+            self.remind(self._runs.get(run_id))
+            if item.needs_secrets and (assignment := recalls.assignment(run_id)) is not None:
+                self._send(self.seat, assignment)  # its machine restarted before it began (5.4)
+        if recalling.settle(run_id, is_here=resume is not None):
+            self._finish_merge(holder, recalling)
+        return True
+
+    def _finish_merge(self, holder: Holder, recalling: Recalling) -> None:
+        self._inventories.finish(holder, recalling.listed, recalling.complete_since)
+        if self.seat is not None:
+            self.seat.is_merging = False
+        self._events.publish(WorkerChanged(holder.worker_id))
 
     def remind(self, run: Run) -> None:
         """Tell the worker what is wanted of a run that it has."""
@@ -142,13 +214,16 @@ class Conversation:
     def take(self, event: Event) -> None:
         """Do what one word asks. Nothing is done for a connection that is over."""
         with self._idle:
-            if self._is_over or self._holder is None:
+            if self._is_over or self._holder is None or getattr(event, "run", None) in self._stalled:
                 return
             self._busy += 1
         try:
             self._obey(self._holder, event)
         except ProtocolError as error:
             self._voice.refuse(error)
+        except Full as error:
+            # The same, but the connection stays: it would only come back at once, and say it all again (F16).
+            self._stall(event, error)
         except Unavailable as error:
             # Nothing was stored and nothing is acknowledged: the worker keeps it and says it again (F16, F19).
             _log.warning("worker %s is asked to come back later: %s", self.worker.name, error)
@@ -160,6 +235,16 @@ class Conversation:
             with self._idle:
                 self._busy -= 1
                 self._idle.notify_all()
+
+    def _stall(self, event: Event, error: Full) -> None:
+        run_id = getattr(event, "run", None)
+        if run_id is None or self.seat is None:
+            self._voice.close(Close.RESTART, "the server's disk is full: come back later")
+            return
+        _log.warning("worker %s keeps the rest of run %s for now: %s", self.worker.name, run_id, error)
+        with self._idle:
+            self._stalled.add(run_id)
+        self.seat.is_stalled = True
 
     def retire(self, timeout: float = 20.0) -> None:
         """Obey nothing any more, and wait for what is being done."""
@@ -200,7 +285,13 @@ class Conversation:
             case m.Exited():
                 self._exited(holder, event)
             case m.Unknown(run=run_id):
-                self._leases.unknown(holder, run_id)
+                if not self._recalled(holder, run_id, None):
+                    self._leases.unknown(holder, run_id)
+            case m.InventoryPage():
+                self._list(holder, event)
+            case m.Recalled(run=run_id, request=request):
+                if not self._recalled(holder, run_id, request):
+                    raise ProtocolError(f"run {run_id} was not recalled", "order", re=event.id)
             case m.Declined(run=run_id, reason=reason):
                 _log.warning("worker %s declined run %s: %s", holder.name, run_id, reason)
                 if self.seat is not None:

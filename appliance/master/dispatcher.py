@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
@@ -17,13 +18,13 @@ import msgspec
 
 from appliance.background import Loop
 from appliance.db.repository import Repository, RunKey
-from appliance.events import Event, Events, ProjectsChanged, RunChanged, WorkerChanged
+from appliance.events import Event, Events, ProjectsChanged, RecoveryChanged, RunChanged, WorkerChanged
 from appliance.job_versions import JobVersions
 from appliance.leases import Assignment, Leases
 from appliance.master.roster import Roster, Seat
 from appliance.model import definitions, matching, run_state
 from appliance.model.entities import Run
-from appliance.model.errors import ApplianceError
+from appliance.model.errors import ApplianceError, Unavailable
 from appliance.model.requests import Limits, request_of
 from appliance.model.run_state import IllegalTransition, Status
 from appliance.wire import messages as m
@@ -31,6 +32,7 @@ from appliance.wire import messages as m
 _log = logging.getLogger(__name__)
 
 PAGE = 1000
+RETRY_AFTER = 2.0  # seconds after which storage that refused a grant is asked again (F19)
 
 Group = tuple[str, str, str]  # project, job, definition version
 Match = Callable[[definitions.JobDocument, Seat], list[str]]
@@ -62,8 +64,13 @@ class Dispatcher:
         versions: JobVersions,
         limits: Limits,
         match: Match = match,
+        may_give: Callable[[], bool] = lambda: True,
+        holds: Callable[[str], bool] = lambda _: False,
+        cancel_unwanted: Callable[[Run], object] = lambda _: None,
     ) -> None:
-        """``run_token`` gives the token that a run's commands get."""
+        """``run_token`` gives the token that a run's commands get. ``may_give`` is False while the server's disk is
+        full (F16); whoever makes it True again calls ``wake``. ``holds``: this run is given to nobody yet (F24); one
+        that was, and is no more, goes through ``cancel_unwanted`` first."""
         self._repository = repository
         self._leases = leases
         self._roster = roster
@@ -73,9 +80,14 @@ class Dispatcher:
         self._versions = versions
         self._limits = limits
         self._match = match
+        self._may_give = may_give
+        self._holds = holds
+        self._cancel_unwanted = cancel_unwanted
         self._lock = threading.Lock()
         self._queues: dict[Group, list[_Waiting]] = {}
-        self._queued: set[str] = set()
+        self._queued: set[str] = set()  # all that wait here, held or not
+        self._held: dict[str, tuple[Group, _Waiting]] = {}
+        self._let_go: deque[str] = deque()  # to be looked at again, if they are held no more
         self._is_off: dict[tuple[str, str], bool] = {}
         self._configurations = 0  # how often what _is_off holds was forgotten
         self._loop = Loop("dispatcher", self.step)
@@ -110,21 +122,28 @@ class Dispatcher:
     def step(self) -> float | None:
         """Give out everything that can be given now."""
         refused: set[Group] = set()
-        while True:
+        again = self._look_at_let_go()
+        while self._may_give():
             with self._roster.lock:
                 seats = [seat for seat in self._roster.seats() if seat.free]
             if not seats:
-                return None
+                return again
             chosen = self._choose(seats, refused)
             if chosen is None:
-                return None
+                return again
             group, waiting, seat = chosen
             try:
                 self._give(waiting.run_id, group, seat)
+            except Unavailable as error:
+                _log.warning("run %s could not be given and waits a little: %s", waiting.run_id, error)
+                self._requeue(group, waiting)
+                refused.add(group)
+                again = RETRY_AFTER
             except ApplianceError:
                 _log.exception("run %s waits until something changes: it could not be given", waiting.run_id)
                 self._requeue(group, waiting)
                 refused.add(group)
+        return again
 
     # ---- the queue
 
@@ -142,22 +161,56 @@ class Dispatcher:
                     self._is_off.clear()
                     self._configurations += 1
                 self._loop.wake()
+            case RecoveryChanged():
+                self._sort_anew()
+                self._loop.wake()
             case WorkerChanged():
                 self._loop.wake()
 
     def _enqueue(self, run: Run) -> None:
         self._roster.free_slot(run.id)  # it may have come back from a worker
         with self._lock:
+            if run.should_cancel or run.should_abort:
+                self._let_go.append(run.id)
             if run.id not in self._queued:
-                self._queued.add(run.id)
-                group = (run.project, run.job, run.definition_version)
-                heapq.heappush(self._queues.setdefault(group, []), _Waiting(run.created_at, run.id))
+                self._put((run.project, run.job, run.definition_version), _Waiting(run.created_at, run.id))
 
     def _requeue(self, group: Group, waiting: _Waiting) -> None:
         with self._lock:
             if waiting.run_id not in self._queued:
-                self._queued.add(waiting.run_id)
-                heapq.heappush(self._queues.setdefault(group, []), waiting)
+                self._put(group, waiting)
+
+    def _put(self, group: Group, waiting: _Waiting) -> None:
+        self._queued.add(waiting.run_id)
+        if self._holds(waiting.run_id):
+            self._held[waiting.run_id] = (group, waiting)
+        else:
+            heapq.heappush(self._queues.setdefault(group, []), waiting)
+
+    def _sort_anew(self) -> None:
+        """Other runs are held now than before."""
+        with self._lock:
+            queued = [(group, waiting) for group, queue in self._queues.items() for waiting in queue]
+            held = dict(self._held)
+            queued += held.values()
+            self._queues.clear()
+            self._held.clear()
+            for group, waiting in queued:
+                self._put(group, waiting)
+            self._let_go.extend(held.keys() - self._held.keys())
+
+    def _look_at_let_go(self) -> float | None:
+        """Cancel what is not wanted any more; answers when to try again what the storage refused."""
+        while self._let_go:
+            try:
+                run = self._repository.runs.get(self._let_go[0])
+                if run is not None and run.status is Status.PENDING and not self._holds(run.id):
+                    self._cancel_unwanted(run)
+            except Unavailable as error:
+                _log.warning("runs that were kept back wait a little: %s", error)
+                return RETRY_AFTER
+            self._let_go.popleft()
+        return None
 
     def _choose(self, seats: list[Seat], refused: set[Group]) -> tuple[Group, _Waiting, Seat] | None:
         """The oldest waiting run that a seat can have, taken from the queue, and the least loaded such seat."""
@@ -211,6 +264,12 @@ class Dispatcher:
         worker = self._repository.workers.get(seat.worker_id)
         if run is None or run.status is not Status.PENDING:
             return  # cancelled or deleted meanwhile
+        if self._holds(run_id):
+            self._requeue(group, _Waiting(run.created_at, run.id))
+            return
+        if run.should_cancel or run.should_abort:
+            self._cancel_unwanted(run)
+            return
         if worker is None or worker.journal_id != seat.journal_id:
             self._requeue(group, _Waiting(run.created_at, run.id))
             seat.takes_work = False  # it was removed, or is about to be superseded

@@ -24,26 +24,27 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from appliance.db.repository import Repository
-from appliance.events import Event, Events, RunChanged, WorkerChanged, WorkerRevoked
+from appliance.events import Events
 from appliance.master.connection import Connection, Door
 from appliance.master.conversation import Conversation
 from appliance.master.lanes import Lanes
 from appliance.master.live import Live
+from appliance.master.messenger import Messenger
 from appliance.master.roster import Roster
-from appliance.model import run_state
 from appliance.model.entities import Lineage, Worker
-from appliance.model.errors import ApplianceError, Forbidden, Unauthenticated
+from appliance.model.errors import ApplianceError, Forbidden, Unauthenticated, Unavailable
 from appliance.model.permissions import Principal
 from appliance.wire import (
+    CLOSE_WITHIN,
     MESSAGE_LIMIT,
     PING_EVERY,
     PONG_WITHIN,
     SUBPROTOCOL,
     WORKER_NAME_HEADER,
+    WORKER_STATE_HEADER,
     Close,
     frames,
 )
-from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, MasterEnd
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Gateway:
     def start(self) -> None:
         """Be ready for connections when this returns. Raises what made it fail."""
         self._lanes.start()
-        self._events.subscribe(self._on_event)
+        self._events.subscribe(Messenger(self._repository, self._roster).hear)
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -161,6 +162,7 @@ class Gateway:
         )
         try:
             self._server = await unix_serve(self._serve, f"{directory}/websocket", **options)
+            shutil.rmtree(directory, ignore_errors=True)  # nobody comes by its name, and a killed server would leave it
             if self._second_port is not None:
                 host, port = self._second_port
                 self._second = await serve(self._serve, host, port, **options)
@@ -186,8 +188,8 @@ class Gateway:
     def _connection_options() -> dict[str, Any]:
         return {
             "ping_interval": PING_EVERY,
-            "ping_timeout": PONG_WITHIN,
-            "close_timeout": 2.0,
+            "ping_timeout": PONG_WITHIN - CLOSE_WITHIN,
+            "close_timeout": CLOSE_WITHIN,
             "max_queue": 4,
             "write_limit": 65_536,
         }
@@ -282,6 +284,8 @@ class Gateway:
                 if conversation.seat is not None:  # one that is refused must not keep another journal alive (F26)
                     self._roster.heard(worker.id, self._clock.now())
                 if event is None:
+                    if end.closed is not None and end.closed[0] == Close.VERSION:
+                        self._roster.refuse(worker.id, end.closed[1])
                     if writer.done():
                         break
                     continue
@@ -320,9 +324,12 @@ class Gateway:
         assert conversation is not None
         try:
             conversation.greet(greeting, lambda merged: connection.welcome(greeting, merged, self._clock.now()))
+            return
+        except Unavailable as error:
+            _log.warning("the inventory of worker %s could not be merged: %s", conversation.worker.name, error)
         except Exception:
             _log.exception("the inventory of worker %s could not be merged", conversation.worker.name)
-            connection.close(Close.RESTART, "the inventory could not be merged: come back later")
+        connection.close(Close.RESTART, "the inventory could not be merged: come back later")
 
     async def _in_lane(self, key: str, work: Callable[[], None]) -> None:
         """Do it in a lane, and read nothing more until it is done."""
@@ -341,25 +348,6 @@ class Gateway:
     @staticmethod
     def _no_hello(connection: Connection) -> None:
         connection.close(Close.PROTOCOL, "no hello in time")
-
-    # ---- events
-
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case RunChanged(run=run) if run.status in run_state.LEASED and (run.should_abort or run.should_cancel):
-                seat = self._roster.seat_of(run.id)
-                if seat is not None:
-                    kind = m.Abort if run.should_abort else m.Withdraw
-                    seat.voice.say(kind, run=run.id)
-            case WorkerRevoked(worker_id=worker_id):
-                seat = self._roster.seat(worker_id)
-                if seat is not None:
-                    seat.voice.retire()
-                    seat.voice.close(Close.REVOKED, "this worker's token was revoked")
-            case WorkerChanged(worker_id=worker_id):
-                worker = self._repository.workers.get(worker_id)
-                if worker is not None:
-                    self._roster.update(worker)
 
 
 def _word(connection: Connection, conversation: Conversation, event: Any) -> None:
@@ -390,6 +378,8 @@ def _name_worker(connection: ServerConnection, _request: Request, response: Resp
     assert isinstance(connection, Door)
     if connection.worker is not None:
         response.headers[WORKER_NAME_HEADER] = connection.worker.name
+        if not connection.worker.is_enabled:
+            response.headers[WORKER_STATE_HEADER] = "disabled"
 
 
 def _choose_subprotocol(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from appliance.model.entities import Worker
-from appliance.wire import ProtocolError
+from appliance.wire import Close, ProtocolError
 from appliance.wire import messages as m
 
 
@@ -36,21 +36,24 @@ class Seat:
     """One connected worker. ``takes_work``: welcome, enabled, not draining. ``runs``: what it has, each in a slot."""
 
     def __init__(self, worker: Worker, voice: Voice, journal_id: str) -> None:
-        self.worker_id, self.name = worker.id, worker.name
+        self.worker_id, self.name, self.owner = worker.id, worker.name, worker.owner
         self.journal_id = journal_id
         self.voice = voice
         self.slots = worker.slots
         self.properties: Mapping[str, Any] = worker.known
         self.takes_work = worker.takes_work
+        self.since: datetime | None = None  # when its inventory was merged
         self.is_greeting = False  # its welcome has not been said yet
+        self.is_merging = False  # after a restore it has not told yet all that it holds (F24)
         self.wants_drain = False  # the worker itself asked for nothing new
         self.has_declined = False  # it declined a run, and has not beaten since
+        self.is_stalled = False  # runs of its wait for room on the server's disk; a new connection resumes them (F16)
         self.slot_of: dict[str, int] = {}
 
     @property
     def free(self) -> int:
         """Slots that may be filled now."""
-        if not self.takes_work or self.is_greeting or self.wants_drain or self.has_declined:
+        if not self.takes_work or self.is_greeting or self.is_merging or self.wants_drain or self.has_declined:
             return 0
         return max(0, self.slots - len(self.slot_of))
 
@@ -64,11 +67,13 @@ class Roster:
         self._seat_of: dict[str, Seat] = {}  # run -> where it uses a slot
         self._heard: dict[str, datetime] = {}
         self._unwritten: set[str] = set()
+        self._refusals: dict[str, str] = {}
 
     def sit(self, seat: Seat, runs: Mapping[str, int]) -> Seat | None:
         """A worker is welcome, with the runs it has and their slots; answers the seat it had before, if any (F15)."""
         with self.lock:
             before = self._seats.get(seat.worker_id)
+            self._refusals.pop(seat.worker_id, None)
             seat.slot_of.update(runs)
             self._seat_of.update(dict.fromkeys(runs, seat))
             self._seats[seat.worker_id] = seat
@@ -118,6 +123,13 @@ class Roster:
             if seat := self._seats.get(worker.id):
                 seat.takes_work = worker.takes_work
 
+    def resume(self) -> None:
+        """There is room on the disk: let those whose runs wait for it come back, and say what was refused."""
+        for seat in self.seats():
+            if seat.is_stalled:
+                seat.is_stalled = False
+                seat.voice.close(Close.RESTART, "there is room again: come back")
+
     # ---- presence (for pages and service)
 
     def is_connected(self, worker_id: str) -> bool:
@@ -128,6 +140,14 @@ class Roster:
         """How many slots of the worker are in use."""
         seat = self._seats.get(worker_id)
         return len(seat.slot_of) if seat else 0
+
+    def refuse(self, worker_id: str, sentence: str) -> None:
+        """The worker came and cannot be taken, such as for its version (F37); until it comes in another one."""
+        self._refusals[worker_id] = sentence
+
+    def refusal(self, worker_id: str) -> str:
+        """Why the worker was not taken when it came last; "" if it was."""
+        return self._refusals.get(worker_id, "")
 
     # ---- beats
 

@@ -20,6 +20,7 @@ from appliance.model.requests import Limits
 from appliance.model.run_state import Status
 from appliance.model.times import show_duration
 from appliance.runs import Runs
+from appliance.wire import Close
 from appliance.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 BEATS_EVERY = 1.0  # seconds
 SYNC_EVERY = 2.0
 SWEEP_EVERY = 15.0
+ANSWER_WITHIN = 60.0  # a connected worker says whether it takes a run
 
 
 class Sweeper:
@@ -86,6 +88,7 @@ class Sweeper:
         while self._runs.expire():
             pass
         self.look_for_lost()
+        self.look_for_unanswered()
         self._repository.accounts.purge(self._clock.now())
         return SWEEP_EVERY
 
@@ -99,6 +102,8 @@ class Sweeper:
         for run, lease in self._repository.runs.leased():
             if run.status is Status.LOST or self._roster.is_connected(lease.worker_id):
                 continue
+            if run.status is Status.ASSIGNED and self._runs.holds(run.id):
+                continue  # perhaps another worker has it (F24)
             worker = self._repository.workers.get(lease.worker_id)
             heard = max(
                 at
@@ -110,6 +115,26 @@ class Sweeper:
                 self._leases.lose(run, f"no contact with {run.worker} for {show_duration(silent)}")
                 lost += 1
         return lost
+
+    def look_for_unanswered(self) -> int:
+        """Workers that are connected and do not say whether they take a run are asked to come again; answers how many.
+
+        What they then list settles it. One that only answers pings would keep its runs for ever (J18).
+        """
+        now = self._clock.now()
+        silent: dict[str, str] = {}
+        for run, lease in self._repository.runs.leased():
+            seat = self._roster.seat(lease.worker_id) if run.status is Status.ASSIGNED else None
+            if seat is None or seat.since is None:
+                continue
+            asked = max(seat.since, run.assigned_at or seat.since)
+            if (now - asked).total_seconds() > ANSWER_WITHIN:
+                silent[lease.worker_id] = run.id
+        for worker_id, run_id in silent.items():
+            if seat := self._roster.seat(worker_id):
+                _log.warning("worker %s did not say in time whether it takes run %s", seat.name, run_id)
+                seat.voice.close(Close.RESTART, "a run that was assigned was not answered in time: connect again")
+        return len(silent)
 
     def _patience(self, run: Run) -> float:
         try:

@@ -14,7 +14,7 @@ from appliance.model import documents, schema
 from appliance.model.errors import Invalid, Malformed
 from appliance.model.findings import Finding, Place, Severity, Sink
 from appliance.model.job_rules import LISTS, check_job
-from appliance.model.names import check_name, nearest, taken
+from appliance.model.names import check_name, did_you_mean, taken
 from appliance.model.parameters import resolve
 from appliance.model.reading import take, take_list
 from appliance.model.run_state import IMPORTED
@@ -221,8 +221,7 @@ def _check_schedule(schedule: ScheduleDocument, jobs: dict[str, JobDocument], pl
     if len(said) != 1:
         sink.block(place, "say when, by exactly one of expression, every and at")
     if schedule.job not in jobs:
-        guess = nearest(schedule.job, jobs)
-        hint = f"; did you mean {guess!r}?" if guess else ""
+        hint = did_you_mean(schedule.job, jobs)
         sink.block((*place, "job"), f"there is no job {schedule.job!r} in this project{hint}")
         return
     try:

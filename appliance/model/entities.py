@@ -73,6 +73,7 @@ class Run(msgspec.Struct, frozen=True):
     batch: str | None = None
     priority: int = 0
     version: int = 1
+    recovered: bool = False  # a restored database did not know it, or its end: its worker did (F24)
 
 
 class NewRun(msgspec.Struct, frozen=True):
@@ -111,6 +112,23 @@ class Lease(msgspec.Struct, frozen=True):
     cap: str
     request: str
     granted_at: datetime
+
+
+class Late(msgspec.Struct, frozen=True):
+    """What a worker reported of a run that had been ended without it; it changes no status (4.4).
+
+    ``ended_at`` is by the worker's clock, set right. Its streams are kept beside the run's own (``exit_records.LATE``).
+    """
+
+    status: str
+    ended_at: datetime
+    reported_at: datetime
+    reason: str | None = None
+    sentence: str = ""
+    exit: Exit | None = None
+    log: Receipt = Receipt()
+    notes: tuple[str, ...] = ()
+    results: str = ""  # JSON text of an object; those over RESULTS_INLINE are a stream
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
@@ -184,6 +202,8 @@ class Worker(msgspec.Struct, frozen=True):
     retired_journals: tuple[str, ...] = ()  # that it had before; their like is never welcome again (F26)
     last_contact_at: datetime | None = None
     clock_offset: float = 0.0  # seconds its clock is ahead of ours, measured at hello
+    revoked_at: datetime | None = None  # when its token was taken away; a new token ends this (F25)
+    revoked_by: str | None = None
     version: int = 1
 
     @property
@@ -246,3 +266,49 @@ class Lineage(msgspec.Struct, frozen=True):
     cluster: str
     epoch: int
     incarnation: str
+
+
+class RecoveryWorker(msgspec.Struct, frozen=True):
+    """A worker that the restored backup knows. ``merged_at``: since then the master knows all that the worker holds.
+
+    ``note`` says what was less than that, if anything: runs of the backup then wait for an operator.
+    """
+
+    id: str
+    name: str
+    is_enabled: bool = True
+    merged_at: datetime | None = None
+    note: str = ""
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """The time after a database was restored from a backup, until its workers have told what happened since (F24).
+
+    ``backup_at`` is None where nobody said how old the backup is. ``workers`` are those of the backup that still exist,
+    by name; ``recovered`` and ``failed`` count runs. ``ended_at``: nobody was waited for any more, or released.
+    """
+
+    number: int
+    began_at: datetime
+    backup_at: datetime | None = None
+    workers: tuple[RecoveryWorker, ...] = ()
+    recovered: int = 0
+    failed: int = 0
+    released_at: datetime | None = None
+    released_by: str | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def waiting(self) -> tuple[RecoveryWorker, ...]:
+        """Workers that have not told yet what they hold."""
+        return tuple(worker for worker in self.workers if worker.merged_at is None)
+
+    @property
+    def less(self) -> tuple[RecoveryWorker, ...]:
+        """Workers that have told what they hold, but not all that they have executed."""
+        return tuple(worker for worker in self.workers if worker.merged_at is not None and worker.note)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether runs of the backup still wait."""
+        return self.released_at is None and any(one.merged_at is None or one.note for one in self.workers)

@@ -8,6 +8,7 @@ ApplianceError
 ├── Forbidden          may be seen but not done                   HTTP 403, exit 4
 ├── NotFound           does not exist, or may not be seen         HTTP 404, exit 3
 ├── Conflict           the state of the thing forbids it          HTTP 409, exit 1
+│   └── Unusable       what is stored is damaged, foreign, newer  exit 78
 └── Unavailable        try later; carries ``retry_after``         HTTP 503, exit 1
     ├── Throttled      this caller asked too often                HTTP 429
     └── Full           no space left                              HTTP 507
@@ -50,6 +51,10 @@ class NotFound(ApplianceError):
 
 class Conflict(ApplianceError):
     """The state of the thing does not allow the request; nothing was changed."""
+
+
+class Unusable(Conflict):
+    """What is stored cannot be used as it is and was left untouched: a start is refused until somebody acts (F20)."""
 
 
 class Unavailable(ApplianceError):

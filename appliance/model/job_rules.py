@@ -10,7 +10,7 @@ from appliance.model import documents, templates
 from appliance.model.errors import Invalid
 from appliance.model.findings import Place, Sink
 from appliance.model.matching import check_requirement
-from appliance.model.names import check_name, nearest, taken
+from appliance.model.names import check_name, did_you_mean, taken
 from appliance.model.parameters import check_type, variable
 from appliance.model.patterns import compile_pattern
 from appliance.model.run_state import TERMINAL
@@ -125,8 +125,7 @@ def _fields(argument: str) -> list[templates.Field]:
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
-    guess = nearest(word, known)
-    return f"{word[:64]!r}" + (f"; did you mean {guess!r}?" if guess else "")
+    return f"{word[:64]!r}{did_you_mean(word, known)}"
 
 
 def _check_elements(elements: list[Element], jobs: Collection[str], place: Place, sink: Sink) -> None:

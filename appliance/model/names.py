@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from appliance.model.errors import Invalid
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KEY = re.compile(r"[!-~]{1,200}")
 _SUFFIXES = (".json", ".txt", ".svg")  # contract.md section 8: they choose the form of a page
 
 RESERVED = frozenset(
@@ -78,6 +79,14 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def check_key(key: str) -> str:
+    """The key itself, if it can be the idempotency key of a request. Raises Invalid."""
+    if _KEY.fullmatch(key) is None:
+        sentence = "a key has 1 to 200 printable ASCII characters, and no spaces"
+        raise Invalid(sentence, {"Idempotency-Key": "not a valid key"})
+    return key
+
+
 def taken(names: Iterable[str], name: str) -> str | None:
     """The one of ``names`` that forbids ``name`` because it is the same or differs only in case (S-21), or None."""
     folded = name.lower()
@@ -88,6 +97,17 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that was probably meant by ``word``, for messages; None: nothing is near."""
     close = difflib.get_close_matches(word[:64], [*known][:1000], n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown ``word``: ``; did you mean 'listen'?``, or "" if nothing is near."""
+    guess = nearest(word, known)
+    return "" if guess is None else hint(guess)
+
+
+def hint(meant: str) -> str:
+    """The same where what was ``meant`` is known."""
+    return f"; did you mean {meant!r}?"
 
 
 def _refusal(kind: str, name: str, advice: str) -> Invalid:

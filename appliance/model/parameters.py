@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.model import documents
 from appliance.model.errors import Invalid
-from appliance.model.names import nearest
+from appliance.model.names import did_you_mean
 from appliance.model.patterns import compile_pattern
 from appliance.model.schema import Parameter
 
@@ -31,13 +31,26 @@ def resolve(declared: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str
     A parameter that is neither given nor has a default is absent (a template that names it then ends the run as
     errored), unless it is required. Raises Invalid; ``errors`` are keyed ``parameters.<key>``.
     """
-    errors: dict[str, str] = {}
+    return _resolve(declared, given, {})
+
+
+def resolve_text(declared: Sequence[Parameter], given: Mapping[str, str]) -> dict[str, Any]:
+    """As :func:`resolve`, of what a form says: :func:`from_text` first, and what both find wrong is told at once."""
+    values, errors = _read_text(declared, given)
+    return _resolve(declared, values, errors)
+
+
+def _resolve(declared: Sequence[Parameter], given: Mapping[str, Any], unread: Mapping[str, str]) -> dict[str, Any]:
+    """``unread``: what is wrong already with values that are not in ``given`` therefore."""
+    errors = dict(unread)
     values: dict[str, Any] = {}
     known = {parameter.key: parameter for parameter in declared}
     for key in given:
         if key not in known:
             errors[_field(key)] = _undeclared(key, known)
     for key, parameter in known.items():
+        if _field(key) in unread:
+            continue
         if key in given and given[key] is not None:
             try:
                 values[key] = check_value(parameter, given[key])
@@ -47,6 +60,8 @@ def resolve(declared: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str
             values[key] = parameter.default
         elif parameter.required:
             errors[_field(key)] = "is required"
+    places = {_field(key): at for at, key in enumerate(known)}  # names nobody declared first, then as in the form
+    errors = dict(sorted(errors.items(), key=lambda error: places.get(error[0], -1)))
     if not errors and len(documents.canonical(values).encode()) > TOTAL_LIMIT:
         errors["parameters"] = f"all values together are over {TOTAL_LIMIT} bytes"
     _raise(errors)
@@ -59,6 +74,13 @@ def from_text(declared: Sequence[Parameter], given: Mapping[str, str]) -> dict[s
     An empty text is "not given" for every type but string, and for a string that has a default or must be given. Text
     of undeclared keys is passed on, so that ``resolve`` refuses it. Raises Invalid as there.
     """
+    values, errors = _read_text(declared, given)
+    _raise(errors)
+    return values
+
+
+def _read_text(declared: Sequence[Parameter], given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values that could be read, and what is wrong with the others."""
     errors: dict[str, str] = {}
     values: dict[str, Any] = {}
     known = {parameter.key: parameter for parameter in declared}
@@ -73,8 +95,7 @@ def from_text(declared: Sequence[Parameter], given: Mapping[str, str]) -> dict[s
             values[key] = _typed(parameter, text)
         except Invalid as error:
             errors[_field(key)] = str(error)
-    _raise(errors)
-    return values
+    return values, errors
 
 
 def check_value(parameter: Parameter, value: Any) -> Any:
@@ -167,8 +188,7 @@ def _undeclared(key: str, known: Iterable[str]) -> str:
     known = list(known)
     if not known:
         return "is not declared; the job has no parameters"
-    guess = nearest(key, known)
-    return "is not declared by the job" + (f"; did you mean {guess!r}?" if guess else f"; it has {_listed(known)}")
+    return "is not declared by the job" + (did_you_mean(key, known) or f"; it has {_listed(known)}")
 
 
 def _listed(values: Sequence[Any]) -> str:

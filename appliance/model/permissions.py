@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from appliance.model.entities import Token, User
+from appliance.model.entities import Token, User, Worker
 from appliance.model.errors import Invalid
 from appliance.model.names import check_name
 
@@ -185,3 +185,12 @@ def _run_may(principal: Principal, right: Right, project: str | None, run_id: st
     if run_id == own:
         return project == principal.run_project and right in _OWN_RUN_RIGHTS
     return parent == own and right in _CHILD_RUN_RIGHTS
+
+
+def standing(worker: Worker, owner: User | None) -> str:
+    """Why nothing may be taken from a worker, as a sentence; "" when all is well (F25)."""
+    if worker.revoked_at is not None:
+        return "this worker's token was revoked"
+    if owner is not None and not owner.is_enabled:
+        return f"{owner.name}, who owns this worker, is disabled"
+    return ""

@@ -11,7 +11,7 @@ import msgspec
 from appliance.model import documents, schema
 from appliance.model.errors import Malformed
 from appliance.model.findings import Place, Sink
-from appliance.model.names import nearest
+from appliance.model.names import did_you_mean
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 Reader = Callable[[Any, Place, Sink], Any]
@@ -65,8 +65,8 @@ def take(
         if key in later:
             _report_later(key, here, sink)
         elif key not in known:
-            guess = nearest(str(key), [*known, *later])
-            sink.warn(here, f"{str(key)[:64]!r} is not a known key" + (f"; did you mean {guess!r}?" if guess else ""))
+            hint = did_you_mean(str(key), [*known, *later])
+            sink.warn(here, f"{str(key)[:64]!r} is not a known key{hint}")
         else:
             taken = _value(value, known[key].type, here, sink, (readers or {}).get(key))
             if taken is not _UNUSABLE:
@@ -139,8 +139,7 @@ def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
         return place, f"must have {most} {length[3]} {_COUNTED[length[1]]}" + ("" if length[3] == "1" else "s")
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is not None:
-        guess = nearest(unknown[1], _keys(wanted_kind))
-        return place, f"{unknown[1]!r} is not a known key" + (f"; did you mean {guess!r}?" if guess else "")
+        return place, f"{unknown[1]!r} is not a known key{did_you_mean(unknown[1], _keys(wanted_kind))}"
     words = _words(wanted_kind)
     if message.startswith("Invalid enum value") and words:
         return place, "must be one of " + ", ".join(words)

@@ -110,6 +110,7 @@ class JobDocument(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     grace: Duration | None = None
     lost_after: Patience | None = None
     log_limit: Size | None = None
+    on_log_full: Literal["truncate", "abort"] | None = None
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -176,7 +177,7 @@ class ProjectFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 JOB_LATER = frozenset(
     {"silence_timeout", "warn_after", "retries", "concurrency", "artifacts", "junit", "secrets", "workspace", "then"}
-    | {"pool", "weight", "priority", "locks", "may_trigger", "on_log_full", "allow_background"}
+    | {"pool", "weight", "priority", "locks", "may_trigger", "allow_background"}
 )
 ELEMENT_LATER = frozenset({"matrix", "when", "gate"})
 PROJECT_LATER = frozenset({"hooks", "notify", "pools"})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from appliance.model.definitions import JobReading, ProjectReading
 from appliance.model.findings import Finding, Severity
 from appliance.model.job_rules import find_cycle
-from appliance.model.names import nearest
+from appliance.model.names import did_you_mean
 
 Key = tuple[str, str]
 """Project and job."""
@@ -56,15 +56,11 @@ def _strange_jobs(job: JobReading, jobs: Collection[Key]) -> list[Finding]:
         place = (*job.place, "definition", "elements", index)
         names = {project for project, _ in jobs}
         if element.project not in names:
-            sentence = f"there is no project {_meant(element.project, names)}"
+            sentence = f"there is no project {element.project[:64]!r}{did_you_mean(element.project, names)}"
             found.append(Finding((*place, "project"), sentence))
         else:
             siblings = {name for project, name in jobs if project == element.project}
-            sentence = f"there is no job {_meant(element.job, siblings)} in project {element.project!r}"
+            hint = did_you_mean(element.job, siblings)
+            sentence = f"there is no job {element.job[:64]!r} in project {element.project!r}{hint}"
             found.append(Finding((*place, "job"), sentence))
     return found
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    guess = nearest(word, known)
-    return f"{word[:64]!r}" + (f" (did you mean {guess!r}?)" if guess else "")

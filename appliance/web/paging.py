@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from appliance.model.caps import derive
 from appliance.model.errors import Invalid
+
+Row = TypeVar("Row")
 
 LIMIT = 100
 MOST = 1000  # S-64
@@ -48,6 +51,14 @@ def read_cursor(key: bytes, listing: str, cursor: str | None, size: int) -> list
     if not isinstance(found, list) or len(found) != size:
         raise _bad()
     return [str(one) for one in found]
+
+
+def rows_behind(place: list[str] | None, rows: Sequence[Row], name: Callable[[Row], str]) -> Sequence[Row]:
+    """The rows after the one that a cursor names; all of them without one, none when its row is gone."""
+    if place is None:
+        return rows
+    names = [name(row) for row in rows]
+    return rows[names.index(place[0]) + 1 :] if place[0] in names else []
 
 
 def _mac(key: bytes, listing: str, raw: bytes) -> bytes:

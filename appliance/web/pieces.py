@@ -36,7 +36,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a form. ``kind``: text, secret, number, choice, flag, set, area. ``error`` stands at the field."""
+    """One field of a form. ``kind``: text, secret, number, date, choice, flag, set, area. ``error`` stands at it."""
 
     name: str
     label: str
@@ -78,11 +78,26 @@ class RunRow:
     via: str  # website, service, command line, or ""
     worker: str | None
     created: When
-    finished: When | None
     queued: float | None
     duration: float | None
     is_live: bool
     is_stopping: bool  # an abort or a cancel is under way
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A job with a failed run, the newest of which is ``run``.
+
+    ``since``: when the first run failed after the last that went well, which is run ``first_number``; ``None`` when the
+    job went well again with run ``fixed_number``.
+    """
+
+    run: RunRow
+    since: When | None = None
+    first_href: str = ""
+    first_number: int = 0
+    fixed_href: str = ""
+    fixed_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,14 @@ class Paging:
 
     first: str | None = None
     next: str | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """One way to sort a list, by its words. ``href`` is ``None`` for the one that the list has now."""
+
+    words: str
+    href: str | None
 
 
 @dataclass(frozen=True)
@@ -110,13 +133,48 @@ class Step:
 
 
 @dataclass(frozen=True)
+class StepsPart:
+    """Which of a run's commands the page shows: ``first`` to ``last`` of ``total``, counted from 1.
+
+    ``is_all_known``: whether the run noted no more commands than those. Addresses are ``None`` where nothing is.
+    """
+
+    first: int
+    last: int
+    total: int
+    is_all_known: bool = True
+    first_href: str | None = None
+    previous_href: str | None = None
+    next_href: str | None = None
+    last_href: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An array of objects: a row for each, a column for each name that they have. ``more``: rows left out."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    more: int = 0
+
+
+@dataclass(frozen=True)
 class Value:
-    """A named value: a parameter or a result. ``href``: only http and https (J40). ``is_block``: long or nested."""
+    """A named value: a parameter or a result, as ``pages.values`` reads it.
+
+    ``kind``: text; quoted (a text that could be taken for another value), number, word (true, false, null), items (a
+    short list in one line), object and list (what is ``inside``), table, none (a cell without a value), cut (says how
+    many values were left out). ``href``: only http and https (J40). ``is_block``: a long text. ``is_cut``: not all.
+    """
 
     name: str
-    text: str
+    text: str = ""
     href: str | None = None
     is_block: bool = False
+    kind: str = "text"
+    inside: tuple[Value, ...] = ()
+    table: Table | None = None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +196,8 @@ class Definition:
     since: str
     commands: tuple[Value, ...]
     text: str
+    more: int = 0  # commands left out
+    raw_href: str = ""  # the whole document
 
 
 @dataclass(frozen=True)
@@ -203,8 +263,19 @@ class JobRow:
 
 
 @dataclass(frozen=True)
+class LateReport:
+    """What a worker said of a run that had been ended without it; ``log`` names the download."""
+
+    sentence: str
+    log: str
+    log_href: str
+    sha256: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WorkerRow:
-    """A worker in the list. ``state``: connected, silent, never seen, disabled."""
+    """A worker in the list. ``state``: connected, silent, never seen, disabled, revoked, refused."""
 
     name: str
     owner: str

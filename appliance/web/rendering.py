@@ -6,7 +6,8 @@ reaches the package's own template from one that replaces it. A missing value is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 import jinja2
 
 from appliance.model.addresses import is_loopback
-from appliance.model.permissions import Kind, Right, may
+from appliance.model.permissions import Kind, Principal, Right, may
+from appliance.model.sizes import show_bytes
 from appliance.model.times import rfc3339, show_duration
 from appliance.web.pages import links
 from appliance.web.pieces import Notice
@@ -23,7 +25,7 @@ from appliance.web.static_files import StaticFiles
 from appliance.web.views import Chrome, ErrorPage, View
 
 if TYPE_CHECKING:
-    from appliance.web.routes import Problem, Request
+    from appliance.web.routes import Asker, Problem, Request
 
 PACKAGED = Path(__file__).parent / "templates"
 
@@ -31,7 +33,14 @@ PACKAGED = Path(__file__).parent / "templates"
 class Rendering:
     """Turns a view and its template into the bytes of a page. Safe to use from any thread."""
 
-    def __init__(self, static: StaticFiles, overrides: Sequence[Path] = (), announcement: str = "") -> None:
+    def __init__(
+        self,
+        static: StaticFiles,
+        overrides: Sequence[Path] = (),
+        announcement: str = "",
+        full_since: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        """``full_since``: since when the server's disk is full, for the banner on every page (F16)."""
         self.static = static
         self.announcement = announcement
         package = jinja2.FileSystemLoader(PACKAGED)
@@ -48,6 +57,7 @@ class Rendering:
         del environment.filters["safe"]
         environment.filters |= {"instant": instant, "iso": rfc3339, "bytes": show_bytes, "duration": show_duration}
         environment.globals |= {"static": static.address, "link": links, "announcement": announcement}
+        environment.globals["disk_full_since"] = full_since
 
     def names(self) -> list[str]:
         """All templates that can be rendered, those of the operator included."""
@@ -62,12 +72,15 @@ class Rendering:
         """The HTML of a page, in UTF-8."""
         return self.render(view, _chrome(request))
 
-    def error(self, problem: Problem, request: Request | None) -> bytes:
-        """The HTML of an error page: a sentence and an id, and nothing of how it came about (S-54)."""
+    def error(self, problem: Problem, asker: Asker | None) -> bytes:
+        """The HTML of an error page: a sentence and an id, and nothing of how it came about (S-54).
+
+        Who is logged in keeps the navigation, and can go on from there.
+        """
         sentence = f"{problem.sentence[:1].upper()}{problem.sentence[1:]}."
         details = tuple(f"{name}: {text}" if name else text for name, text in problem.errors.items())
         view = ErrorPage(problem.title, problem.status, sentence, details, problem.error_id or "")
-        return self.render(view, Chrome() if request is None else _chrome(request))
+        return self.render(view, Chrome() if asker is None else _frame(asker.principal, asker.csrf, asker.origin))
 
     def render(self, view: View, chrome: Chrome) -> bytes:
         """The HTML of a view. In its template ``page`` is the view and ``chrome`` what surrounds every page."""
@@ -80,12 +93,16 @@ def _chrome(request: Request) -> Chrome:
     if reader is None or reader.kind is not Kind.USER:
         # A page for nobody asks for a token too: the login form needs one.
         return Chrome(csrf=request.csrf, is_insecure=_is_insecure(request.origin))
+    frame = _frame(reader, request.csrf, request.origin)
+    return replace(frame, notices=(Notice("done", request.flash),) if request.flash else ())
+
+
+def _frame(reader: Principal, csrf: str, origin: str) -> Chrome:
     return Chrome(
         user=reader.name,
-        csrf=request.csrf,
+        csrf=csrf,
         may_see_workers=may(reader, Right.READ_WORKERS),
-        is_insecure=_is_insecure(request.origin),
-        notices=(Notice("done", request.flash),) if request.flash else (),
+        is_insecure=_is_insecure(origin),
     )
 
 
@@ -98,15 +115,3 @@ def _is_insecure(origin: str) -> bool:
 def instant(at: datetime) -> str:
     """``2026-01-31 09:15:00 UTC``: a time for people."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def show_bytes(size: int) -> str:
-    """``512 bytes``, ``12.5 KiB``, ``200 MiB``: a size for people."""
-    if size < 1024:
-        return f"{size} byte" if size == 1 else f"{size} bytes"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1000 or unit == "TiB":
-            break
-    return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"

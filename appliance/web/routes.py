@@ -22,15 +22,20 @@ import msgspec
 from appliance.model.errors import NotFound
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import bottle
 
     from appliance.accounts import Accounts
     from appliance.clock import Clock
     from appliance.configuration import Configuration
+    from appliance.lost_runs import LostRuns
     from appliance.model.entities import Run, Session
     from appliance.model.permissions import Principal, Right
     from appliance.projects import Projects
+    from appliance.recoveries import Recoveries
     from appliance.runs import Runs
+    from appliance.waits import Waits
     from appliance.web.static_files import StaticFiles
     from appliance.web.views import View
     from appliance.workers import Workers
@@ -187,6 +192,15 @@ class Request:
         return self.run
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who is told of a refusal: what the frame of the page needs, so that a reader who is logged in can go on."""
+
+    principal: Principal
+    csrf: str
+    origin: str
+
+
 Handler = Callable[[Request, "Parts"], Response]
 
 
@@ -231,8 +245,8 @@ class Rendering(Protocol):
         """The HTML of a page, in UTF-8."""
         ...
 
-    def error(self, problem: Problem, request: Request | None) -> bytes:
-        """The HTML of an error page. ``request`` is None when it failed before it was understood."""
+    def error(self, problem: Problem, asker: Asker | None) -> bytes:
+        """The HTML of an error page. ``asker`` is None when nobody is logged in, or nobody knows."""
         ...
 
 
@@ -255,10 +269,14 @@ class Parts:
     projects: Projects
     configuration: Configuration
     runs: Runs
+    lost_runs: LostRuns
     workers: Workers
+    waits: Waits
+    recoveries: Recoveries
     clock: Clock
     key: bytes  # 32 bytes of this appliance; signs cursors and cookies, each with its own prefix
     unready: Callable[[], Sequence[str]]  # what keeps the appliance from working; empty = ready
+    full_since: Callable[[], datetime | None] = lambda: None  # since when the server's disk is full (F16)
     settings: WebSettings = WebSettings()
     rendering: Rendering | None = None  # None: no website, only the service
     static_files: StaticFiles | None = None

@@ -30,6 +30,7 @@ HEAD_LIMIT = 16_384  # bytes of a request's head
 LOOK_EVERY = 5  # seconds between two looks for connections that are late
 IDLE_FOR = 30.0  # seconds a connection may be idle, or its client read nothing of an answer
 SEND_AHEAD = 1 << 20  # bytes of an answer kept in memory before the rest waits
+SIGNS_OF_LIFE = frozenset({"/health", "/ready"})
 
 Adopt = Callable[[socket.socket, bytes], None]
 
@@ -144,6 +145,28 @@ class _Server(TcpWSGIServer):
         close_late(self._map)
 
 
+class _Threads(ThreadedTaskDispatcher):
+    """The threads that answer requests, and two more for signs of life: however long the others wait for a disk or a
+    lock, those do not (I8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._for_signs = ThreadedTaskDispatcher()
+        self._for_signs.set_thread_count(2)
+
+    def add_task(self, task: Any) -> None:
+        """Let a thread serve a connection whose next request is complete."""
+        if task.requests and getattr(task.requests[0], "path", "") in SIGNS_OF_LIFE:  # a bad head has no path
+            self._for_signs.add_task(task)
+        else:
+            super().add_task(task)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> Any:
+        """End all threads."""
+        self._for_signs.shutdown(cancel_pending, timeout)
+        return super().shutdown(cancel_pending, timeout)
+
+
 class WebServer:
     """The listening port and its threads."""
 
@@ -186,13 +209,14 @@ class WebServer:
             max_request_header_size=HEAD_LIMIT,
             max_request_body_size=self._limits.body,
             outbuf_high_watermark=SEND_AHEAD,
+            outbuf_overflow=SEND_AHEAD + (2 << 20),  # no page of a log goes to a temporary file: its disk may be full
             asyncore_use_poll=True,  # its select() dies past 1,024 descriptors (decision 4)
             expose_tracebacks=False,
             ident=None,
             clear_untrusted_proxy_headers=True,
             **options,
         )
-        dispatcher = ThreadedTaskDispatcher()
+        dispatcher = _Threads()
         dispatcher.set_thread_count(self._limits.threads)
         try:
             self._server = _Server(self._application, self._adopt, self._limits, dispatcher, settings)

@@ -19,7 +19,7 @@ from appliance.model.permissions import Right
 from appliance.web import api, bodies, errors, security
 from appliance.web.head import Head, decoded_path, head_of_environ
 from appliance.web.pages import table
-from appliance.web.routes import Cookie, Page, Parts, Problem, Request, Response, Route, is_local_path
+from appliance.web.routes import Asker, Cookie, Page, Parts, Problem, Request, Response, Route, is_local_path
 
 ROUTES: tuple[Route, ...] = (*api.ROUTES, *table.ROUTES)
 
@@ -225,18 +225,34 @@ class Service(bottle.Bottle):
             headers["Retry-After"] = str(problem.retry_after)
         is_page = route.kind == "page" if route is not None else _wants_page(environ)
         if is_page:
-            headers["Content-Type"], body = self._error_page(problem, request)
+            headers["Content-Type"], body = self._error_page(problem, request, environ["orchestra.head"])
         else:
             headers["Content-Type"], body = "application/problem+json", errors.problem_json(problem)
         return self._answer(environ, body, problem.status, headers, [])
 
-    def _error_page(self, problem: Problem, request: Request | None) -> tuple[str, bytes]:
+    def _error_page(self, problem: Problem, request: Request | None, head: Head) -> tuple[str, bytes]:
         if self.parts.rendering is not None:
             try:
-                return "text/html; charset=utf-8", self.parts.rendering.error(problem, request)
+                asker = self._asker(problem, request, head)
+                return "text/html; charset=utf-8", self.parts.rendering.error(problem, asker)
             except Exception:  # an error page that cannot be rendered must not hide the error it tells of
                 _log.exception("the error page itself could not be rendered")
         return "text/plain; charset=utf-8", errors.problem_text(problem)
+
+    def _asker(self, problem: Problem, request: Request | None, head: Head) -> Asker | None:
+        """Whose browser it is. After a failure of ours nothing more is asked of anybody."""
+        if request is not None:
+            caller = security.Caller(request.principal, request.session)
+        elif problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return None
+        else:
+            try:
+                caller = security.authenticate(self.parts.accounts, head)
+            except ApplianceError:
+                return None
+        if caller.principal is None or caller.session is None:
+            return None
+        return Asker(caller.principal, caller.session.csrf, head.origin(self.parts.settings.base_url))
 
     def _to_login(self, environ: Mapping[str, Any]) -> bottle.HTTPResponse:
         """Pages of nobody lead to the login page, and from there back, if they were only looked at."""

@@ -11,17 +11,21 @@ from typing import ClassVar
 
 from appliance.web.pieces import (
     Definition,
+    Failing,
     Field,
     Form,
     Hint,
     JobRow,
+    LateReport,
     LogPart,
     Notice,
+    Order,
     Paging,
     ProjectRow,
     RunRow,
     SessionRow,
     Step,
+    StepsPart,
     TokenRow,
     Value,
     When,
@@ -71,7 +75,9 @@ class DashboardPage(View):
 
     template: ClassVar[str] = "dashboard.html"
     place: ClassVar[str] = "dashboard"
-    failed: tuple[RunRow, ...]
+    failing: tuple[Failing, ...]
+    failed_count: int  # runs of the last 24 hours; at most FAILED_COUNTED are counted
+    is_failed_counted: bool  # False: there are more
     running: tuple[RunRow, ...]
     waiting: tuple[RunRow, ...]
     recent: tuple[RunRow, ...]
@@ -81,6 +87,8 @@ class DashboardPage(View):
     failed_href: str
     running_href: str
     waiting_href: str
+    recovery: str = ""  # for administrators: what came back after a restore, and what waits (F24)
+    release_action: str | None = None  # where the button posts to that ends the wait
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,8 @@ class ProjectsPage(View):
     template: ClassVar[str] = "projects.html"
     place: ClassVar[str] = "projects"
     projects: tuple[ProjectRow, ...]
+    orders: tuple[Order, ...]
+    paging: Paging
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,10 @@ class ProjectPage(View):
     jobs: tuple[JobRow, ...]
     recent: tuple[RunRow, ...]
     runs_href: str
+    orders: tuple[Order, ...]
+    paging: Paging
     is_removed: bool = False  # from the project files; its history stays
+    switch_action: str | None = None  # where the button posts to that enables or disables; None: not for this reader
 
 
 @dataclass(frozen=True)
@@ -121,9 +134,13 @@ class JobPage(View):
     findings: tuple[str, ...]
     form: Form | None
     commands: tuple[Value, ...]  # name: setup, command or teardown
+    more_commands: int  # left out
     history: tuple[RunRow, ...]
+    orders: tuple[Order, ...]
     paging: Paging
     is_removed: bool = False  # from the project files; its history stays
+    is_switched_on: bool = True  # the job itself, whatever its project is
+    switch_action: str | None = None  # as of the project
 
 
 @dataclass(frozen=True)
@@ -136,10 +153,13 @@ class RunPage(View):
     refresh: int | None
     stay_href: str
     times: tuple[tuple[str, When], ...]
-    ending: str  # "commands[0] ended with exit code 3"
+    ending: str  # "command 1: exit code 3"
     parameters: tuple[Value, ...]
     steps: tuple[Step, ...]
+    steps_part: StepsPart
     results: tuple[Value, ...]
+    results_href: str  # all of them, as JSON
+    are_results_cut: bool
     notes: tuple[str, ...]
     stopping: str  # "abort asked for by ada; waiting for the worker", or ""
     log: LogPart
@@ -151,6 +171,8 @@ class RunPage(View):
     definition_version: str
     cancel_action: str | None
     abort_action: str | None
+    lost_action: str | None  # declares it lost, while its worker is away
+    late: LateReport | None
     definition: Definition
 
 
@@ -180,6 +202,8 @@ class RunsPage(View):
     place: ClassVar[str] = "runs"
     filters: tuple[Field, ...]
     is_filtered: bool
+    sort: str  # "" = as always
+    orders: tuple[Order, ...]
     runs: tuple[RunRow, ...]
     paging: Paging
 
@@ -192,6 +216,7 @@ class WorkersPage(View):
     place: ClassVar[str] = "workers"
     workers: tuple[WorkerRow, ...]
     form: Form | None
+    orders: tuple[Order, ...]
     paging: Paging
 
 
@@ -218,7 +243,10 @@ class MePage(View):
     token_form: Form
     new_token: str | None
     tokens: tuple[TokenRow, ...]
+    token_orders: tuple[Order, ...]
+    token_paging: Paging
     sessions: tuple[SessionRow, ...]
+    session_paging: Paging
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ come out; socket, clock, disk and randomness belong to the caller, so a simulato
 
 SUBPROTOCOL = "orchestra.v1"
 WORKER_NAME_HEADER = "Orchestra-Worker"  # in the answer to a handshake: what the master calls this worker
+WORKER_STATE_HEADER = "Orchestra-Worker-State"  # beside it: "disabled" for one that gets no new runs
 PROTOCOLS = (1, 1)  # lowest and highest version spoken here
 
 MESSAGE_LIMIT = 262_144  # bytes of one control message
@@ -21,6 +22,7 @@ REQUEST_LIMIT = 192 * 1024  # bytes of a request, so that an assignment fits a m
 OUTPUT, RESULTS, NOTES = 0, 1, 2  # streams
 
 PING_EVERY, PONG_WITHIN, BEAT_EVERY = 10.0, 15.0, 20.0  # seconds
+CLOSE_WITHIN = 2.0  # seconds that a connection may take to end; a silent one must have ended PONG_WITHIN its ping (F11)
 SEND_WITHIN = 20.0  # seconds
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 30.0  # seconds, full jitter
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NotRequired, TypedDict
+
 import msgspec
 
 WORD = 128  # characters of a name in a message
@@ -14,6 +16,18 @@ class Identity(msgspec.Struct, frozen=True):
     cluster: str | None = None
     epoch: int = 0
     incarnation: str | None = None
+
+
+class Facts(TypedDict):
+    """What the worker's process says of itself in ``hello``, in the fields of that name."""
+
+    instance: str
+    software: str
+    boot: str
+    at: float
+    slots: int
+    properties: dict[str, object]
+    complete_since: NotRequired[float]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -67,6 +81,7 @@ class LocalRun(msgspec.Struct):
     record: Record | None = None
     needs_secrets: bool = False
     committed: bool = False  # the master has its end; it waits here for its retention
+    committed_at: float = 0.0  # seconds since 1970
     results: tuple[int, bytes] | None = None
     # told on this connection
     resumed: bool = False
@@ -76,6 +91,11 @@ class LocalRun(msgspec.Struct):
     told_results: int = -1
     told_exit: bool = False
     nacks: int = 0
+
+    @property
+    def flying(self) -> int:
+        """Bytes that were sent and not yet acknowledged; an exit that was told ends the count."""
+        return 0 if self.told_exit else sum(sent - self.acked.get(stream, 0) for stream, sent in self.sent.items())
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -113,6 +133,12 @@ class Commit(msgspec.Struct, frozen=True):
     run: str
 
 
+class Recall(msgspec.Struct, frozen=True):
+    """Note durably that the master lacks this run, then call ``recalled``; or call ``not_recalled`` (F24)."""
+
+    run: str
+
+
 class Delete(msgspec.Struct, frozen=True):
     """Delete the run durably, then call ``forgotten``."""
 
@@ -126,13 +152,14 @@ class Draining(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The master answered with an error; for the log."""
+    """The master answered the message ``re`` with an error."""
 
     code: str
     text: str
+    re: int | None = None
 
 
-Action = Keep | Store | Secrets | Abort | Commit | Delete | Draining | Refused
+Action = Keep | Store | Secrets | Abort | Commit | Recall | Delete | Draining | Refused
 
 
 class Read(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from datetime import datetime
 
 import msgspec
 
+from appliance import __version__
 from appliance.wire import (
     INVENTORY_LIMIT,
     INVENTORY_PAGE,
@@ -58,21 +59,44 @@ class Merged(msgspec.Struct, frozen=True):
     resume: tuple[m.Resume, ...] = ()
     forget: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    reconcile: bool = False  # the worker is to list its committed runs too (F24)
 
 
-Said = m.Accepted | m.Declined | m.Started | m.Results | m.Exited | m.Forgotten | m.Unknown | m.Beat | m.Drain
+Said = (
+    m.Accepted
+    | m.Declined
+    | m.Started
+    | m.Results
+    | m.Exited
+    | m.Forgotten
+    | m.Unknown
+    | m.InventoryPage
+    | m.Recalled
+    | m.Beat
+    | m.Drain
+)
 Event = Greeting | Said | frames.Data | m.ErrorReply
 
 
 class MasterEnd:
     """One worker connection. ``monotonic`` gives seconds, for rates only."""
 
-    def __init__(self, cluster: str, epoch: int, incarnation: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        epoch: int,
+        incarnation: str,
+        monotonic: Callable[[], float],
+        protocols: tuple[int, int] = PROTOCOLS,
+    ) -> None:
+        """``protocols``: the lowest and the highest version spoken."""
+        self._protocols = protocols
         self.stage = Stage.HELLO
         self.closed: tuple[int, str] | None = None
         self._cluster, self._epoch, self._incarnation = cluster, epoch, incarnation
         self._monotonic = monotonic
         self._hello: m.Hello | None = None
+        self._awaits_kept = False
         self._held: list[m.Held] = []
         self._sizes_held = 0
         self._out: list[str] = []
@@ -125,7 +149,9 @@ class MasterEnd:
                 worker_window=WORKER_WINDOW,
                 **page,
                 more=stop < pages,
+                reconcile=merged.reconcile,
             )
+        self._awaits_kept = merged.reconcile
         self.stage = Stage.OPEN
 
     def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
@@ -166,6 +192,9 @@ class MasterEnd:
                 return message
             case Stage.HELLO, _:
                 raise ProtocolError("the first message must be hello", "order", close=Close.PROTOCOL, re=message.id)
+            case Stage.OPEN, m.InventoryPage() if self._awaits_kept:
+                self._awaits_kept = message.more
+                return message
             case _, m.Hello() | m.InventoryPage():
                 raise ProtocolError("a second hello", "order", close=Close.PROTOCOL, re=message.id)
             case Stage.MERGING, m.Beat() | m.ErrorReply():
@@ -184,11 +213,13 @@ class MasterEnd:
             raise ProtocolError("inventory over the limit", "too_big", close=Close.PROTOCOL)
         if more:
             return None
-        spoken = min(hello.protocols[1], PROTOCOLS[1])
-        if spoken < max(hello.protocols[0], PROTOCOLS[0]):
-            low, high = hello.protocols
+        spoken = min(hello.protocols[1], self._protocols[1])
+        if spoken < max(hello.protocols[0], self._protocols[0]):
+            (low, high), (lowest, highest) = hello.protocols, self._protocols
+            age, whom = ("old", "the worker") if high < lowest else ("new", "the server")
             raise ProtocolError(
-                f"this master speaks protocol {PROTOCOLS[0]} to {PROTOCOLS[1]}, the worker {low} to {high}: upgrade it",
+                f"the worker is too {age}: it speaks protocol {low} to {high}, the server {lowest} to {highest}: "
+                f"upgrade {whom} ({hello.software[:60]} meets {__version__})",
                 "version",
                 close=Close.VERSION,
             )

@@ -74,10 +74,13 @@ class Hello(Message, frozen=True, tag="hello"):
     properties: Annotated[dict[Word, Any], msgspec.Meta(max_length=200)] = {}
     runs: Inventory = []
     more: bool = False
+    recalls: bool = False  # it understands ``reconcile`` and ``recall``
+    last: Held | None = None  # of the committed runs it still keeps, the newest
+    complete_since: Stamp = 0.0  # of the runs committed later, every one is still kept; on the worker's clock
 
 
 class InventoryPage(Message, frozen=True, tag="inventory"):
-    """More of the inventory."""
+    """More of the inventory; after a welcome with ``reconcile``: the committed runs that the worker still keeps."""
 
     runs: Inventory
     more: bool = False
@@ -87,6 +90,8 @@ class Welcome(Message, frozen=True, tag="welcome"):
     """The master's answer to a whole hello. ``more``: further ``resume`` messages belong to it.
 
     ``forget``: the worker may delete these. ``unknown``: no valid cap; the worker keeps them for the operator.
+    ``reconcile``: the master was restored from an older backup (F24); it wants to hear in ``inventory`` messages which
+    committed runs the worker still keeps.
     """
 
     protocol: Count
@@ -100,10 +105,11 @@ class Welcome(Message, frozen=True, tag="welcome"):
     forget: Runs = []
     unknown: Runs = []
     more: bool = False
+    reconcile: bool = False
 
 
 class ResumePage(Message, frozen=True, tag="resume"):
-    """More of the welcome."""
+    """More of the welcome; later, the answer to ``recalled``."""
 
     resume: Resumes = []
     forget: Runs = []
@@ -202,6 +208,19 @@ class Forgotten(Message, frozen=True, tag="forgotten"):
     run: UUID
 
 
+class Recall(Message, frozen=True, tag="recall"):
+    """Say again what was asked of you for this run, and treat it as not committed (F24)."""
+
+    run: UUID
+
+
+class Recalled(Message, frozen=True, tag="recalled"):
+    """The exact request of a run that was recalled; durably not committed. ``unknown`` says that it is not here."""
+
+    run: UUID
+    request: Annotated[str, msgspec.Meta(max_length=MESSAGE_LIMIT)]
+
+
 class Abort(Message, frozen=True, tag="abort"):
     """End the run: SIGTERM, ``grace`` seconds, SIGKILL. Repeated: no effect."""
 
@@ -252,11 +271,14 @@ FromWorker = (
     | Exited
     | Forgotten
     | Unknown
+    | Recalled
     | Beat
     | Drain
     | ErrorReply
 )
-FromMaster = Welcome | ResumePage | Assign | Ack | Nack | Committed | Forget | Abort | Withdraw | Drain | ErrorReply
+FromMaster = (
+    Welcome | ResumePage | Assign | Ack | Nack | Committed | Forget | Recall | Abort | Withdraw | Drain | ErrorReply
+)
 
 DEPTH = 16
 _NESTING = regex.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', regex.DOTALL)  # possessive: one pass over any text

@@ -11,11 +11,12 @@ read again from where the master says, so what a cut cable swallowed is sent onc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Unpack
 
 import msgspec
 
-from appliance.wire import CHUNK, INVENTORY_PAGE, PROTOCOLS, Close, ProtocolError, frames
+from appliance.wire import CHUNK, PROTOCOLS, Close, ProtocolError, frames, inventory
 from appliance.wire import messages as m
 from appliance.wire.local_runs import (
     Abort,
@@ -23,33 +24,38 @@ from appliance.wire.local_runs import (
     Commit,
     Delete,
     Draining,
+    Facts,
     Identity,
     Keep,
     LocalRun,
     Read,
+    Recall,
     Record,
     Refused,
     Secrets,
     Store,
 )
 
+UNSAID = 10_000  # messages that wait for the socket: more than that, and nothing more is taken from it (J19)
 NACKS = 3  # times a run is sent again on one connection before it waits for the next
 
 
 class WorkerEnd:
     """Everything the worker knows of its runs and of the connection. One thread at a time."""
 
+    protocols = PROTOCOLS
+
     def __init__(self, identity: Identity, runs: Iterable[LocalRun], digest: Callable[[str], str]) -> None:
         """``digest`` gives the SHA-256 (hex) of a request's text."""
         self.identity = identity
         self.runs: dict[str, LocalRun] = {}
-        self.kept: dict[str, str] = {}  # committed runs that wait for their retention, and their requests' digests
-        for run in runs:
+        self.kept: dict[str, m.Held] = {}  # committed runs that wait for their retention, oldest commit first
+        for run in sorted(runs, key=lambda run: run.committed_at):
             if run.committed:
-                self.kept[run.run] = run.digest
+                self.kept[run.run] = inventory.kept(run)
             else:
                 self.runs[run.run] = run
-        self.is_welcome = False
+        self.is_welcome = self._is_greeted = False
         self._digest = digest
         self._storing: dict[str, tuple[str, str]] = {}  # run -> (cap, digest) of a request on its way to the disk
         self._out: deque[str] = deque()
@@ -57,13 +63,13 @@ class WorkerEnd:
         self._ready: deque[str] = deque()  # runs that may have something to tell, each at most once
         self._is_ready: set[str] = set()
         self._resumes: dict[str, m.Resume] = {}
+        self._recalled: set[str] = set()  # told again, and not yet resumed
+        self._should_list = False  # the committed runs too
         self._windows = (0, 0)
 
     # ---- connection
 
-    def connect(
-        self, *, instance: str, software: str, boot: str, at: float, slots: int, properties: dict[str, object]
-    ) -> None:
+    def connect(self, **facts: Unpack[Facts]) -> None:
         """A new connection is open: forget what was told on the old one, and say hello with the inventory.
 
         No request may be on its way to the disk: the inventory must be newer than every assignment that was read.
@@ -73,45 +79,29 @@ class WorkerEnd:
             raise ValueError("a request is still being stored")
         self.disconnect()
         self._next_id = 1
-        held = [
-            m.Held(
-                run=run.run,
-                cap=run.cap,
-                digest=run.digest,
-                state="exited" if run.record else "started" if run.started_at is not None else "accepted",
-                sizes=run.sizes,
-                needs_secrets=run.needs_secrets,
-            )
-            for run in self.runs.values()
-        ]
-        identity = self.identity
-        self._say(
-            m.Hello,
-            protocols=PROTOCOLS,
-            software=software,
-            journal=identity.journal,
-            instance=instance,
-            boot=boot,
-            at=at,
-            cluster=identity.cluster,
-            epoch=identity.epoch,
-            incarnation=identity.incarnation,
-            slots=slots,
-            properties=properties,
-            runs=held[:INVENTORY_PAGE],
-            more=len(held) > INVENTORY_PAGE,
-        )
-        for start in range(INVENTORY_PAGE, len(held), INVENTORY_PAGE):
-            stop = start + INVENTORY_PAGE
-            self._say(m.InventoryPage, runs=held[start:stop], more=stop < len(held))
+        fields: dict[str, object] = {
+            **msgspec.structs.asdict(self.identity),
+            **facts,
+            "protocols": self.protocols,
+            "recalls": True,
+            "last": next(reversed(self.kept.values()), None),
+        }
+        first, *rest = inventory.pages(map(inventory.held, self.runs.values()), len(msgspec.json.encode(fields)))
+        self._say(m.Hello, **fields, runs=first, more=bool(rest))
+        self._list(rest)
+
+    def _list(self, pages: Sequence[list[m.Held]]) -> None:
+        for number, page in enumerate(pages, 1):
+            self._say(m.InventoryPage, runs=page, more=number < len(pages))
 
     def disconnect(self) -> None:
         """The connection is gone; nothing said on it counts any more."""
-        self.is_welcome = False
+        self.is_welcome = self._is_greeted = False
         self._out.clear()
         self._ready.clear()
         self._is_ready.clear()
         self._resumes.clear()
+        self._recalled.clear()
         for run in self.runs.values():
             run.resumed = run.told_started = run.told_exit = False
             run.told_results, run.nacks = -1, 0
@@ -121,6 +111,8 @@ class WorkerEnd:
         """Take one frame from the master. Raises ProtocolError with ``close`` set when the connection cannot go on."""
         if isinstance(frame, bytes):
             raise ProtocolError("binary frame from the master", close=Close.PROTOCOL)
+        if len(self._out) > UNSAID:
+            raise ProtocolError("the master asks and does not listen", "rate", close=Close.RATE)
         try:
             message = m.from_master(frame)
         except ProtocolError as error:
@@ -135,12 +127,17 @@ class WorkerEnd:
     def resume(self) -> None:
         """The identity is durable: tell each run from where the master has it."""
         self.is_welcome = True
-        for run_id, resume in self._resumes.items():
-            if run := self.runs.get(run_id):
-                run.resumed = True
-                run.sent, run.acked = dict(resume.sizes), dict(resume.sizes)
-                self._wake(run_id)
+        for resume in self._resumes.values():
+            self._resume(resume)
         self._resumes.clear()
+        if self._should_list:
+            self._list(inventory.pages(self.kept.values()))
+
+    def _resume(self, resume: m.Resume) -> None:
+        if run := self.runs.get(resume.run):
+            run.resumed = True
+            run.sent, run.acked = dict(resume.sizes), dict(resume.sizes)
+            self._wake(resume.run)
 
     # ---- facts from the disk side
 
@@ -186,6 +183,18 @@ class WorkerEnd:
         self.kept.pop(run_id, None)
         self._tell(m.Forgotten, run=run_id)
 
+    def recalled(self, run: LocalRun, request: str) -> None:
+        """The run counts as not committed, durably; ``run`` is as it is on disk."""
+        self.kept.pop(run.run, None)
+        known = self.runs.setdefault(run.run, run)
+        known.committed = known.resumed = False
+        self._recalled.add(run.run)
+        self._tell(m.Recalled, run=run.run, request=request)
+
+    def not_recalled(self, run_id: str) -> None:
+        """The run cannot be read any more, or was deleted."""
+        self._tell(m.Unknown, run=run_id)
+
     def removed(self, run_id: str) -> None:
         """A committed run was deleted after its retention; nobody needs to hear."""
         self.kept.pop(run_id, None)
@@ -206,7 +215,7 @@ class WorkerEnd:
             return self._out.popleft()
         if not self.is_welcome:
             return None
-        flying = sum(self._flying(run) for run in self.runs.values()) if self._ready else 0
+        flying = sum(run.flying for run in self.runs.values()) if self._ready else 0
         for _ in range(len(self._ready)):
             run_id = self._ready.popleft()
             run = self.runs.get(run_id)
@@ -239,7 +248,7 @@ class WorkerEnd:
         if run.results and run.results[0] > run.told_results and run.record is None:
             run.told_results = run.results[0]
             return self._text(m.Results, run=run.run, seq=run.results[0], value=msgspec.Raw(run.results[1]))
-        room = min(self._windows[0] - self._flying(run), self._windows[1] - flying, CHUNK)
+        room = min(self._windows[0] - run.flying, self._windows[1] - flying, CHUNK)
         for stream in sorted(run.sizes):
             offset = run.sent.get(stream, 0)
             left = run.sizes[stream] - offset
@@ -250,24 +259,23 @@ class WorkerEnd:
         run.told_exit = True
         return self._text(m.Exited, run=run.run, **run.record.told(run.sizes))
 
-    @staticmethod
-    def _flying(run: LocalRun) -> int:
-        """Bytes of a run that were sent and not yet acknowledged; an exit that was told ends the count."""
-        if run.told_exit:
-            return 0
-        return sum(sent - run.acked.get(stream, 0) for stream, sent in run.sent.items())
-
     # ---- what the master says
 
     def _greeted(self, message: m.FromMaster) -> list[Action]:
         match message:
-            case m.Welcome():
+            case m.Welcome(protocol=spoken) if not self.protocols[0] <= spoken <= self.protocols[1]:
+                raise ProtocolError(f"protocol {spoken} was not offered", "version", close=Close.VERSION)
+            case m.Welcome(cluster=cluster) if self.identity.cluster not in (None, cluster):
+                raise ProtocolError("another appliance answers at this address", close=Close.OTHER_CLUSTER)
+            case m.Welcome() if not self._is_greeted:
+                self._is_greeted = True
                 self._windows = (message.run_window, message.worker_window)
                 self.identity = msgspec.structs.replace(
                     self.identity, cluster=message.cluster, epoch=message.epoch, incarnation=message.incarnation
                 )
+                self._should_list = message.reconcile
                 return self._merged(message)
-            case m.ResumePage():
+            case m.ResumePage() if self._is_greeted:
                 return self._merged(message)
             case m.ErrorReply():
                 return [Refused(code=message.code, text=message.text)]
@@ -275,11 +283,8 @@ class WorkerEnd:
                 raise ProtocolError(f"{type(message).__name__} before welcome", "order", close=Close.PROTOCOL)
 
     def _merged(self, page: m.Welcome | m.ResumePage) -> list[Action]:
-        actions: list[Action] = []
-        for resume in page.resume:
-            self._resumes[resume.run] = resume
-            if resume.abort and resume.run in self.runs:
-                actions.append(Abort(run=resume.run, grace=resume.grace))
+        self._resumes |= {one.run: one for one in page.resume if one.run in self.runs}
+        actions: list[Action] = [*inventory.aborts(self.runs, page.resume)]
         actions += [Delete(run=run_id) for run_id in page.forget]
         actions += [Refused(code="unknown_run", text=f"the master does not know {run_id}") for run_id in page.unknown]
         if not page.more:
@@ -297,9 +302,9 @@ class WorkerEnd:
             case m.Nack(run=run_id):
                 self._nacked(message)
             case m.Committed(run=run_id):
-                if (run := self.runs.get(run_id)) and run.record is not None:
+                if (run := self.runs.get(run_id)) and run.told_exit:  # never before it was told (I5)
                     del self.runs[run_id]
-                    self.kept[run_id] = run.digest
+                    self.kept[run_id] = inventory.kept(run)
                     self._wake_all()  # its share of the window is free
                     return [Commit(run=run_id)]
             case m.Forget(run=run_id):
@@ -310,10 +315,19 @@ class WorkerEnd:
             case m.Withdraw(run=run_id) if run_id not in self._storing:  # else ``accepted`` or ``declined`` follows
                 known = run_id in self.runs or run_id in self.kept
                 self._tell(m.Accepted if known else m.Unknown, re=message.id, run=run_id)
+            case m.Recall(run=run_id):
+                if run_id in self.runs or run_id in self.kept:
+                    return [Recall(run=run_id)]
+                self._tell(m.Unknown, re=message.id, run=run_id)
+            case m.ResumePage(resume=resumes) if resumes and self._recalled.issuperset(one.run for one in resumes):
+                for resume in resumes:
+                    self._recalled.discard(resume.run)
+                    self._resume(resume)
+                return [*inventory.aborts(self.runs, resumes)]
             case m.Drain(on=on):
                 return [Draining(on=on)]
             case m.ErrorReply(code=code, text=text):
-                return [Refused(code=code, text=text)]
+                return [Refused(code=code, text=text, re=message.re)]
             case m.Welcome() | m.ResumePage():
                 raise ProtocolError("a second welcome", "order", close=Close.PROTOCOL)
         return []
@@ -326,7 +340,7 @@ class WorkerEnd:
         elif run is not None:
             known, is_stored = run.digest, True
         elif message.run in self.kept:
-            known, is_stored = self.kept[message.run], True
+            known, is_stored = self.kept[message.run].digest, True
         else:
             self._storing[message.run] = (message.cap, digest)
             return [Store(run=message.run, cap=message.cap, request=message.request, secrets=message.secrets)]

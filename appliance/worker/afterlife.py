@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,36 @@ from typing import Any
 from appliance.model.documents import strict_json
 from appliance.model.errors import Invalid
 from appliance.wire import RESULTS_INLINE, RESULTS_LIMIT
-from appliance.worker import rundir
+from appliance.worker import processes, rundir
 from appliance.worker.marks import read_marks
+from appliance.worker.notes import NO_SPACE
 from appliance.worker.rundir import Damaged, RunDirectory
+
+_FULL_TRIES, _BROKEN_TRIES = 60, 3
+_PAUSE = 1.0  # seconds between two tries
+
+
+def end_processes(directory: RunDirectory, run_id: str, boot_id: str) -> None:
+    """End what a run without executor has left: what carries its id, and what lives in a session of its commands (5.7).
+
+    Also an executor that lost its lock to the job. A process that cleared its environment and opened a session of its
+    own is found by neither; while a starter lives, it is that one's child, and ended there.
+    """
+    started = _started(directory)
+    boot = started.get("boot")
+    if isinstance(boot, str) and boot != boot_id:
+        return  # nothing outlives the machine, and the numbers are of others now
+    processes.kill_carrying(run_id)
+    if boot is None:
+        return
+    executor, since = started.get("executor"), started.get("executor_start")
+    if type(executor) is not int or type(since) is not int or executor <= 1:
+        return
+    if processes.start_time(executor) == since:
+        processes.signal_all([executor], signal.SIGKILL)
+    begun = [note.get("pid") for note in _whole_notes(directory) if note.get("note") == "began"]
+    sessions = {started.get("child"), *begun}
+    processes.kill_sessions({one for one in sessions if type(one) is int and one > 1}, since, run_id)
 
 
 def bury(directory: RunDirectory, boot_id: str) -> None:
@@ -26,10 +54,7 @@ def bury(directory: RunDirectory, boot_id: str) -> None:
     Its processes must be gone. ``boot_id``: of this boot; after another one only what was synced is trusted, and the
     log is cut to its mark. Reads the whole log. Raises OSError.
     """
-    try:
-        started = directory.read_object(rundir.STARTED) or {}
-    except Damaged:
-        started = {}
+    started = _started(directory)
     boot = started.get("boot")
     is_other_boot = isinstance(boot, str) and boot != boot_id  # started.json is durable before anything runs (5.6)
     until = _modified(directory)
@@ -56,7 +81,7 @@ def bury(directory: RunDirectory, boot_id: str) -> None:
         record["command"] = command
     record["notes"].append("teardown commands could not run")
     seq = _keep_results(directory)
-    streams = {stream: _digest(directory, name) for stream, name in rundir.STREAM_FILES.items()}
+    streams = {stream: digest(directory, name) for stream, name in rundir.STREAM_FILES.items()}
     write_record(directory, record, started_at=started.get("at"), seq=seq, streams=streams)
 
 
@@ -87,6 +112,35 @@ def write_record(
             "seq": seq,
         }
     )
+
+
+def write_at_last(directory: RunDirectory, record: dict[str, Any], **rest: Any) -> None:
+    """As ``write_record``, again and again: a full disk gets a minute, another trouble three tries (F17, F18).
+
+    What had to be tried again is said in the record. Raises OSError in the end, FileNotFoundError at once.
+    """
+    tries = 0
+    while True:
+        try:
+            return write_record(directory, record, **rest)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            tries += 1
+            is_full = error.errno in NO_SPACE
+            if tries >= (_FULL_TRIES if is_full else _BROKEN_TRIES):
+                raise
+            why = "the disk of the worker is full" if is_full else "storage error on the worker"
+            reason = "disk_full" if is_full else "internal_error"
+            record.update(status="errored", reason=reason, sentence=f"{why}: the exit record failed: {error}")
+            time.sleep(_PAUSE)
+
+
+def _started(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        return directory.read_object(rundir.STARTED) or {}
+    except Damaged:
+        return {}
 
 
 def _modified(directory: RunDirectory) -> str:
@@ -166,7 +220,7 @@ def _keep_results(directory: RunDirectory) -> int:
     return seq
 
 
-def _digest(directory: RunDirectory, name: str) -> tuple[int, str]:
+def digest(directory: RunDirectory, name: str) -> tuple[int, str]:
     """(size, SHA-256) of a file, which is then durable; of nothing when it is not there."""
     try:
         descriptor = directory.open_regular(name)

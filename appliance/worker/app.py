@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import signal
-from typing import Any, NamedTuple
+from typing import Any
 
 from appliance.clock import SystemClock
 from appliance.config import WorkerSettings, environment, read_worker_token, runtime_directory
@@ -17,30 +17,12 @@ from appliance.wire.local_runs import Record
 from appliance.wire.worker_end import WorkerEnd
 from appliance.worker.journal import Journal
 from appliance.worker.link import Link, system_random
-from appliance.worker.link import try_connection as _try_connection
-from appliance.worker.reasons import SOON
+from appliance.worker.room import kept_bytes
 from appliance.worker.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
 TRIM_EVERY = 60.0  # seconds
-
-
-class Tried(NamedTuple):
-    """What came of a try to connect. ``trouble`` is "" if the server takes this worker, which it calls ``name``; else
-    it says what is wrong and what to do, and ``is_unreachable`` whether no server said so."""
-
-    name: str = ""
-    trouble: str = ""
-    is_unreachable: bool = False
-
-
-def try_connection(url: str, token: str) -> Tried:
-    """Whether the server would take this worker now."""
-    found = asyncio.run(_try_connection(url, token))
-    if isinstance(found, str):
-        return Tried(name=found)
-    return Tried(trouble=found.sentence, is_unreachable=found.again == SOON)
 
 
 def run_worker(settings: WorkerSettings, *, once: bool = False, idle_exit: float | None = None) -> int:
@@ -106,7 +88,9 @@ class WorkerProcess:
                 clock=SystemClock(),
                 on_commit=self._committed,
                 random=system_random,
+                min_free=worker.min_free,
             )
+            loop.add_signal_handler(signal.SIGHUP, self._link.hurry)
             await self._supervisor.start(recovered)
             await self._until_stopped()
             await self._supervisor.stop()
@@ -137,9 +121,13 @@ class WorkerProcess:
         """Delete what has waited for its retention, and only that (I5)."""
         worker = self._settings.worker
         while True:
-            for run_id in self._journal.trim(keep_seconds=worker.retention, keep_bytes=worker.retention_size):
+            keep_bytes = kept_bytes(worker.data, worker.retention_size)
+            for run_id in self._journal.trim(keep_seconds=worker.retention, keep_bytes=keep_bytes):
                 self._end.removed(run_id)
-            await asyncio.sleep(TRIM_EVERY)
+            for _ in range(round(TRIM_EVERY)):
+                await asyncio.sleep(1.0)
+                if self._link.room.is_short:
+                    break
 
     async def _watch_idle(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 
 
+class StorageTrouble(Exception):
+    """The worker's disk is broken so badly that it is not known what is on it: nothing can be promised (F18)."""
+
+
 class Disk:
     """The disk of the machine. A simulated one overrides these and forgets what was not synced."""
 

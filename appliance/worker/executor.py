@@ -16,11 +16,14 @@ import time
 import traceback
 from typing import Any
 
+from appliance.model.positions import command_words
 from appliance.model.templates import TemplateError, expand_command
+from appliance.worker import afterlife, environment, gate, memory, processes, rundir
 from appliance.worker import command as commands
-from appliance.worker import environment, memory, processes, rundir
+from appliance.worker.disk import Disk
 from appliance.worker.notes import NO_SPACE, Notes
 from appliance.worker.output import Output
+from appliance.worker.own_files import OwnFiles, Spoilt
 from appliance.worker.poke import Poke
 from appliance.worker.results_file import BadResults
 from appliance.worker.rundir import RunDirectory
@@ -30,31 +33,32 @@ from appliance.worker.verdict import COMMANDS, SETUP, TEARDOWN, Ending, Verdict
 from appliance.worker.watch import Limit, Watch
 
 _SHOWN = 500  # characters of a command in the notes
-_EXIT_TRIES = 60  # seconds in which a full disk may give way for the exit record
 
 
-def execute(launch: dict[str, Any], umask: int) -> None:
+def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> None:
     """The whole life of an executor; called in the main thread of a fresh fork, which must ``_exit`` after it.
 
     ``launch``: ``run``, ``directory`` (absolute), ``secrets`` (path), ``base`` and ``environment``, as the supervisor
-    says them. ``umask``: for the commands. Does nothing when the run has begun before, or has another executor (I2).
+    says them. ``umask``: for the commands. ``disk``: another one than the machine's, for tests. Does nothing when the
+    run has begun before, or has another executor (I2).
     """
     gc.disable()  # nothing here makes cycles worth the pages that a collection would touch
     os.setsid()
     os.umask(0o077)
     os.chdir(launch["directory"])
-    directory = RunDirectory(".")
+    directory = RunDirectory(".", disk)
     asked: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
     tree = Tree()
-    lock = _take(directory, launch["directory"])
+    lock = gate.take(directory, launch["directory"])
     if lock is None:
         return
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()} {processes.start_time(os.getpid())}\n".encode(), 0)
     executor = Executor(launch, directory, tree, asked, umask)
+    executor.files.hold(rundir.LOCK, lock)
     try:
         executor.run()
     except Exception as error:  # a bug of ours: the run must end, and say so
@@ -63,28 +67,6 @@ def execute(launch: dict[str, Any], umask: int) -> None:
         executor.verdict.fail("errored", "internal_error", f"the executor failed: {type(error).__name__}: {error}")
         executor.record()
     executor.poke.now()
-
-
-def _take(directory: RunDirectory, path: str) -> int | None:
-    """The run's lock, if the run is still there and was never begun. Who only looks holds it for an instant."""
-    for _ in range(20):
-        try:
-            lock = directory.lock()
-        except FileNotFoundError:
-            return None
-        if lock is not None:
-            break
-        time.sleep(0.005)
-    else:
-        return None
-    try:
-        is_same = os.path.samestat(os.stat(path), os.stat("."))  # not moved to the trash meanwhile
-    except FileNotFoundError:
-        is_same = False
-    if is_same and not directory.has(rundir.STARTED) and not directory.has(rundir.EXIT):
-        return lock
-    os.close(lock)
-    return None
 
 
 class Executor:
@@ -105,9 +87,10 @@ class Executor:
         self._context = environment.names(self.request, self._path, launch["environment"])
         self._context["results"] = {}
         self._results = SavedResults(directory)
+        self.files = OwnFiles(directory, self._path)
         self.poke = Poke(self.request["run"])
         self._is_abort_spent = False
-        self._is_recorded = False
+        self._is_recorded = self._is_spoilt = False
         self._notes: Notes | None = None
         self._output: Output | None = None
 
@@ -116,7 +99,12 @@ class Executor:
         try:
             self._prepare()
             self._run_phases()
+            self.files.check()
             self._flush()
+        except Spoilt as spoilt:
+            self._tree.kill(10.0)
+            self.verdict.spoil(f"{spoilt} was removed or spoilt while it ran; what is left was kept")
+            self._is_spoilt = True
         except OSError as error:
             # The disk is broken (F18), or full before anything began: nothing more is trusted to it.
             self._tree.kill(10.0)
@@ -129,9 +117,11 @@ class Executor:
     def _prepare(self) -> None:
         for folder in (rundir.WORKSPACE, rundir.JOB, rundir.ARTIFACTS, rundir.TEMPORARY):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._directory.reserve_exit()
-        self._notes = Notes(rundir.NOTES, self._directory.disk)
-        self._output = Output(self._directory, self.request["log_limit"], self._boot_id, self._notes.add)
+        self._directory.reserve(rundir.EXIT, rundir.ABORT, rundir.ACKED)
+        notes = self._notes = Notes(rundir.NOTES, self._directory.disk)
+        output = self._output = Output(self._directory, self.request["log_limit"], self._boot_id, notes.add)
+        self.files.hold(rundir.NOTES, notes.descriptor, lambda: notes.size)
+        self.files.hold(rundir.LOG, output.descriptor, lambda: output.size)
         secrets = self._read_secrets()
         self._environment = environment.compose(
             self.request,
@@ -175,7 +165,7 @@ class Executor:
             label = definition.get("name") if isinstance(definition, dict) else None
             is_skipped = self._abort_grace() is not None
             if is_skipped:
-                self.verdict.abort(f"aborted before {name} began")
+                self.verdict.abort(f"aborted before {command_words(name)} began")
             if phase != TEARDOWN:
                 is_skipped = not self.verdict.is_good
             elif any(time.monotonic() >= limit.at for limit in limits):
@@ -188,8 +178,10 @@ class Executor:
 
     def _run_command(self, phase: str, index: int, definition: Any, label: str | None, limits: list[Limit]) -> Ending:
         assert self._output is not None
+        output = self._output
+        is_strict = phase != TEARDOWN and self.request.get("on_log_full") == "abort"
         began = time.monotonic()
-        offset = self._output.size
+        offset = output.size
         own = definition if isinstance(definition, dict) else {"run": definition}
         try:
             arguments = self._arguments(own["run"])
@@ -213,9 +205,10 @@ class Executor:
         watch = Watch(
             child,
             self._tree,
-            self._output,
+            output,
             limits,
             abort_grace=self._abort_grace,
+            is_log_full=lambda: is_strict and output.is_incomplete,
             grace=self.request["grace"],
             tick=self._tick,
             grew=self.poke.grew,
@@ -291,7 +284,8 @@ class Executor:
             "boot": self._boot_id,
             "at": self._started_at,
         }
-        self._directory.replace_object(rundir.STARTED, started)
+        gate.note_begun(self._directory, self._path, started)
+        self.files.expect(rundir.STARTED)
         self.poke.now()
 
     def _abort_grace(self) -> float | None:
@@ -316,6 +310,7 @@ class Executor:
     def _tick(self) -> None:
         if self._directory.has(rundir.ABORT):
             self._asked.append(True)
+        self.files.check()
         with contextlib.suppress(BadResults):  # it may be half written; the end of the command is when it counts
             self._look_at_results()
         assert self._notes is not None
@@ -348,34 +343,36 @@ class Executor:
             return
         self._remove_secrets()
         verdict = self.verdict
-        streams = {"0": (0, rundir.sha256(b"")), "2": (0, rundir.sha256(b""))}
-        if self._output is not None and self._notes is not None:
-            streams = {"0": (self._output.size, self._output.digest()), "2": (self._notes.size, self._notes.digest())}
-        if self._results.large is not None:
-            streams["1"] = (len(self._results.large), rundir.sha256(self._results.large))
         record = {
             "format": rundir.FORMAT,
             "status": verdict.status,
             "reason": verdict.reason,
             "sentence": verdict.sentence,
             **verdict.exit,
-            "started_at": self._started_at,
-            "at": round(time.time(), 3),
-            "sizes": {stream: size for stream, (size, _) in streams.items()},
-            "sha256": {stream: digest for stream, (_, digest) in streams.items()},
-            "seq": self._results.seq,
             "notes": verdict.notes,
         }
-        for _ in range(_EXIT_TRIES):
-            try:
-                self._directory.write_exit(record)  # in the place of one that the job may have put there
-                self._is_recorded = True
-                return
-            except FileNotFoundError:
-                return  # the job has removed the directory of its run
-            except OSError as error:
-                record.update(status="errored", reason="disk_full", sentence=f"the exit record failed: {error}")
-                time.sleep(1.0)
+        with contextlib.suppress(FileNotFoundError):  # the job has removed the directory of its run: the worker tells
+            streams = self._left() if self._is_spoilt else self._streams()
+            afterlife.write_at_last(
+                self._directory, record, started_at=self._started_at, seq=self._results.seq, streams=streams
+            )
+            self._is_recorded = True
+
+    def _streams(self) -> dict[int, tuple[int, str]]:
+        """(size, SHA-256) of each stream, as it was written."""
+        streams = {}
+        if self._output is not None and self._notes is not None:
+            streams = {0: (self._output.size, self._output.digest()), 2: (self._notes.size, self._notes.digest())}
+        if self._results.large is not None:
+            streams[1] = (len(self._results.large), rundir.sha256(self._results.large))
+        return streams
+
+    def _left(self) -> dict[int, tuple[int, str]]:
+        """As ``_streams``, of what the job has left of its run's files."""
+        with contextlib.suppress(OSError):
+            self.files.put_back()
+            self._results.keep()
+        return {stream: afterlife.digest(self._directory, name) for stream, name in rundir.STREAM_FILES.items()}
 
 
 def _text(run: str | list[str]) -> str:

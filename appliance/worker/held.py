@@ -24,6 +24,10 @@ class _Started(msgspec.Struct):
     at: float
 
 
+class _Acked(msgspec.Struct):
+    at: float
+
+
 class _Exit(msgspec.Struct):
     status: Literal["succeeded", "failed", "errored", "aborted"]
     at: float
@@ -47,6 +51,7 @@ def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> Loca
     record = read_record(directory)
     started = None if record else _read(directory, rundir.STARTED, _Started)
     is_waiting = record is None and started is None
+    is_committed = record is not None and directory.has(rundir.ACKED)
     return LocalRun(
         run=run_id,
         cap=request.cap,
@@ -55,7 +60,8 @@ def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> Loca
         started_at=record.started_at if record else started.at if started else None,
         record=record,
         needs_secrets=is_waiting and bool(request.secrets) and not has_secrets,
-        committed=directory.has(rundir.ACKED),
+        committed=is_committed,
+        committed_at=_committed_at(directory) if is_committed else 0.0,
         results=None if record else inline_results(directory),
     )
 
@@ -90,6 +96,19 @@ def read_record(directory: RunDirectory) -> Record | None:
         value=results[1] if results else b"",
         notes=tuple(found.notes),
     )
+
+
+def _committed_at(directory: RunDirectory) -> float:
+    try:
+        return read_acked(directory) or 0.0
+    except Damaged:
+        return 0.0  # it only says which was committed last
+
+
+def read_acked(directory: RunDirectory) -> float | None:
+    """When the master's word came that it has the end (seconds since 1970); None: not yet. Raises Damaged."""
+    found = _read(directory, rundir.ACKED, _Acked)
+    return None if found is None else found.at
 
 
 def inline_results(directory: RunDirectory) -> tuple[int, bytes] | None:

@@ -4,6 +4,7 @@
     <directory>/lock            flock of the one worker process that uses the journal
     <directory>/poke            datagram socket on which executors say "look at my run"
     <directory>/runs/<run id>/  see rundir.py
+    <directory>/begun/<run id>  a command of the run has begun, see gate.py
     <directory>/runtime/        secrets of runs that wait for their start, unless a tmpfs is given
     <directory>/trash/          what is being deleted
 
@@ -16,44 +17,32 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import re
-import secrets as randomness
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from appliance.clock import Clock, SystemClock
 from appliance.model.errors import ApplianceError, Conflict, Full, Invalid, Unavailable
 from appliance.wire.local_runs import Identity, LocalRun, Record
-from appliance.worker import afterlife, held, processes, rundir
-from appliance.worker.disk import Disk
+from appliance.worker import afterlife, gate, held, processes, rundir
+from appliance.worker.disk import Disk, StorageTrouble
+from appliance.worker.identity_file import IdentityFile
+from appliance.worker.live_run import Recovered
 from appliance.worker.notes import NO_SPACE
 from appliance.worker.request import read_request
+from appliance.worker.retention import Kept, expired
+from appliance.worker.run_secrets import RunSecrets
 from appliance.worker.rundir import Damaged, RunDirectory
 from appliance.worker.trash import Trash
+from appliance.worker.watermark import Watermark
 
 _log = logging.getLogger(__name__)
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 READ_AHEAD = 512 << 10  # bytes of a stream read at once: a flood is sent in pieces of an eighth of that
-
-
-class Recovered(msgspec.Struct, frozen=True):
-    """What ``Journal.recover`` found: run ids, each in exactly one list, acked runs in none.
-
-    ``running``: an executor lives, adopt it (F03). ``waiting``: accepted, never executed, safe to launch (5.6).
-    ``ended``: the exit record is there, just now written for those whose executor died (F05, F07).
-    """
-
-    running: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    ended: tuple[str, ...] = ()
 
 
 class Journal:
@@ -66,36 +55,38 @@ class Journal:
         runtime: Path | None = None,
         boot_id: str | None = None,
         disk: Disk | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """``runtime``: directory for the secrets of runs, best on tmpfs (S-51); default ``<directory>/runtime``.
 
-        ``boot_id``: of this boot of the machine; default what the kernel says.
+        ``boot_id``: of this boot of the machine; default what the kernel says. ``clock``: stamps, and what has expired.
         """
         self.directory = directory.absolute()
         self.boot_id = boot_id or processes.boot_id()
-        self._runtime = runtime or self.directory / "runtime"
+        self._clock = clock or SystemClock()
+        self._secrets = RunSecrets(runtime or self.directory / "runtime")
         self._ahead: tuple[tuple[str, int], int, bytes] = (("", 0), 0, b"")  # a piece of the stream read last
         self._runs = self.directory / "runs"
+        self._begun = self.directory / gate.BEGUN
         self._disk = disk or Disk()
         self._trash = Trash(self.directory / "trash", self._disk)
-        self._home = RunDirectory(str(self.directory), self._disk)  # identity.json is written as a run's files are
+        home = RunDirectory(str(self.directory), self._disk)
+        self._identity, self.watermark = IdentityFile(home), Watermark(home)
         self._lock: int | None = None
-        self._identity: Identity | None = None
 
     # ---- opening
 
     @property
     def identity(self) -> Identity:
         """Journal id (made with the directory), cluster and the pair last synchronised with."""
-        assert self._identity is not None, "the journal is not open"
-        return self._identity
+        return self._identity.identity
 
     def open(self) -> None:
         """Make or open the directory and take its lock. Raises Conflict when another worker process has it.
 
         Raises Invalid when ``identity.json`` is damaged: then nothing is touched, a person decides.
         """
-        for folder in (self.directory, self._runs, self.directory / "trash", self._runtime):
+        for folder in (self.directory, self._runs, self._begun, self.directory / "trash", self._secrets.directory):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -105,26 +96,11 @@ class Journal:
             raise Conflict(f"another worker process uses {self.directory}: stop it, or give this one its own") from None
         self._lock = lock
         try:
-            self._identity = self._read_identity()
+            self.watermark.open(made_at=None if self._identity.exists else self._now())  # first, or it claims too much
+            self._identity.open(has_runs=any(self._runs.iterdir()))
         except ApplianceError:
             self.close()
             raise
-
-    def _read_identity(self) -> Identity:
-        raw = self._home.read("identity.json")
-        if raw is None:
-            if any(self._runs.iterdir()):
-                raise Invalid(f"{self.directory} holds runs but no identity.json: restore it, or empty the directory")
-            identity = Identity(journal=randomness.token_hex(16))
-            self._write_identity(identity)
-            return identity
-        try:
-            return msgspec.json.decode(raw, type=Identity)
-        except msgspec.DecodeError:
-            raise Invalid(f"{self.directory}/identity.json is damaged: restore it, or empty the directory") from None
-
-    def _write_identity(self, identity: Identity) -> None:
-        self._home.replace("identity.json", msgspec.json.encode(identity))
 
     def close(self) -> None:
         """Give the lock back. May be called twice."""
@@ -134,12 +110,7 @@ class Journal:
 
     def keep(self, identity: Identity) -> None:
         """Make the identity durable. Raises Conflict when the cluster or the journal id would change (4005)."""
-        known = self.identity
-        if identity.journal != known.journal or known.cluster not in (None, identity.cluster):
-            raise Conflict("this worker belongs to another appliance: join it anew with an empty directory")
-        if identity != known:
-            self._write_identity(identity)
-            self._identity = identity
+        self._identity.keep(identity)
 
     def recover(self) -> Recovered:
         """Look at every run once, after ``open`` and before anything else.
@@ -147,14 +118,18 @@ class Journal:
         Writes the exit record of runs whose executor is gone: ``executor_killed``, ``start_interrupted``, or
         ``worker_host_restarted`` after another boot (log cut to its mark, F07); ends their left-over processes;
         deletes what is torn or in the trash. A run that cannot be read is left as it is, and logged.
+        What the worker before had not made durable when it was killed is made so first: else a run could be launched
+        whose request a power loss takes away, and the master would give it away once more (I2).
         """
+        for folder in (self._runs, self._begun):
+            self._disk.sync_directory(str(folder))
         found: dict[str, list[str]] = {"running": [], "waiting": [], "ended": []}
-        for run_id in list(self._run_ids()):
+        for run_id in sorted({*self._run_ids(), *filter(_RUN_ID.fullmatch, os.listdir(self._begun))}):
             try:
                 state = self._recover(run_id)
             except (Damaged, OSError) as error:
                 _log.error("run %s cannot be recovered: %s", run_id, error)
-                continue
+                state = "running" if isinstance(error, OSError) else None
             if state:
                 found[state].append(run_id)
         self.empty_trash()
@@ -162,16 +137,21 @@ class Journal:
 
     def _recover(self, run_id: str) -> str | None:
         directory = self.run_directory(run_id)
+        if self.has_begun(run_id):
+            gate.restore(directory)
         if not directory.has(rundir.REQUEST):
             self.forget(run_id)  # torn: it was never accepted
             return None
-        if directory.has(rundir.ACKED):
-            return None
+        self._disk.sync_directory(directory.path)
         if directory.has(rundir.EXIT):
-            return "ended"
+            return None if directory.has(rundir.ACKED) else "ended"
         if directory.is_locked():
             return "running"
-        if not directory.has(rundir.STARTED):
+        if not self.has_begun(run_id):
+            if directory.has(rundir.ABORT) and self.end_unstarted(
+                run_id, "aborted", "requested", "aborted before its first command began"
+            ):
+                return "ended"  # its secrets may be gone with the machine's memory: it would wait for them in vain
             return "waiting"
         return "ended" if self.settle(run_id) else "running"
 
@@ -183,6 +163,11 @@ class Journal:
             raise Invalid(f"not the id of a run: {run_id[:40]!r}")
         return RunDirectory(str(self._runs / run_id), self._disk)
 
+    def has_begun(self, run_id: str) -> bool:
+        """Whether a command of the run may have begun: then it is never launched again (I2)."""
+        directory = self.run_directory(run_id)
+        return gate.has_begun(directory, directory.path)
+
     def runs(self) -> list[LocalRun]:
         """Every run held, as the worker's end of the protocol wants it. Committed ones have ``committed`` set."""
         return [run for run_id in self._run_ids() if (run := self.run(run_id)) is not None]
@@ -190,7 +175,7 @@ class Journal:
     def run(self, run_id: str) -> LocalRun | None:
         """One run as it is on disk now, or None; also None, and logged, when it cannot be read."""
         try:
-            return held.read_run(self.run_directory(run_id), run_id, has_secrets=self._secrets_path(run_id).exists())
+            return held.read_run(self.run_directory(run_id), run_id, has_secrets=self.secrets_file(run_id) is not None)
         except (Damaged, OSError) as error:
             _log.error("run %s cannot be read: %s", run_id, error)
             return None
@@ -226,6 +211,9 @@ class Journal:
         """The exit record; None while the run has none. Raises Damaged."""
         return held.read_record(self.run_directory(run_id))
 
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
     def _run_ids(self) -> Iterator[str]:
         return (name for name in sorted(os.listdir(self._runs)) if _RUN_ID.fullmatch(name))
 
@@ -236,6 +224,7 @@ class Journal:
 
         Raises Conflict when the run is here with another request, Malformed or Invalid when the request cannot be
         run (then answer ``declined``), Full when the disk is, Unavailable when it is broken (declined too).
+        Raises StorageTrouble when it cannot even be undone: then it must not be declined, for it may be here.
         """
         directory = self.run_directory(run_id)
         digest = hashlib.sha256(request.encode()).hexdigest()
@@ -261,33 +250,31 @@ class Journal:
             directory.replace_object(rundir.REQUEST, stored)
             self._disk.sync_directory(str(self._runs))
         except OSError as error:
-            self._secrets_path(run_id).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._secrets.remove(run_id)
             shutil.rmtree(directory.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._disk.sync_directory(str(self._runs))  # what is declined must not come back with the power
+            if directory.has(rundir.REQUEST):
+                raise StorageTrouble(f"run {run_id} can neither be stored nor removed: {error}") from None
             if error.errno in NO_SPACE:
                 raise Full("the disk of the worker is full") from None
             raise Unavailable(f"storage error on the worker: {error}") from None
 
     def give_secrets(self, run_id: str, secrets: Mapping[str, str]) -> None:
         """Store the secrets of a run that lost them in a reboot; then ``Supervisor.launch``. Not durable (S-51)."""
-        path = self._secrets_path(run_id)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(dict(secrets)).encode())
+        self._secrets.put(run_id, secrets)
 
     def secrets_file(self, run_id: str) -> Path | None:
         """The file with the run's secrets, for its executor; None when it has none."""
-        path = self._secrets_path(run_id)
-        return path if path.exists() else None
-
-    def _secrets_path(self, run_id: str) -> Path:
-        return self._runtime / f"{run_id}.secrets"
+        return self._secrets.file(run_id)
 
     def intend_abort(self, run_id: str, grace: float) -> bool:
         """Make the intent to abort durable. False: it is there already, or the run has ended or is not here."""
         directory = self.run_directory(run_id)
         if not directory.has(rundir.REQUEST) or directory.has(rundir.EXIT) or directory.has(rundir.ABORT):
             return False
-        directory.replace_object(rundir.ABORT, {"grace": grace, "at": round(time.time(), 3)})
+        directory.replace_object(rundir.ABORT, {"grace": grace, "at": self._now()})
         return True
 
     def settle(self, run_id: str) -> bool:
@@ -296,8 +283,10 @@ class Journal:
         Its left-over processes are ended first. Reads the whole log: best called in a thread. Raises OSError.
         """
 
+        gate.restore(self.run_directory(run_id))
+
         def bury(directory: RunDirectory) -> None:
-            processes.kill_carrying(run_id)
+            afterlife.end_processes(directory, run_id, self.boot_id)
             afterlife.bury(directory, self.boot_id)
 
         return self._end(run_id, bury)
@@ -305,6 +294,20 @@ class Journal:
     def end_unstarted(self, run_id: str, status: str, reason: str, sentence: str) -> bool:
         """End a run that was accepted and never began; False when an executor has it. Raises OSError."""
         return self._end(run_id, lambda directory: afterlife.end_unstarted(directory, status, reason, sentence))
+
+    def set_aside(self, run_id: str, reason: str, sentence: str) -> Record:
+        """Put another end in the place of one that cannot be told; what it said stays as a note (F35).
+
+        Durable. Raises Damaged or OSError.
+        """
+        directory, end = self.run_directory(run_id), self.record(run_id)
+        itself = [f"the run itself ended as {end.status}: {end.sentence or end.reason or 'no reason'}"] if end else []
+        other = {"format": rundir.FORMAT, "status": "errored", "reason": reason, "sentence": sentence, "notes": itself}
+        started_at = end.started_at if end else None
+        afterlife.write_record(directory, other, started_at=started_at, seq=0, streams={})
+        record = self.record(run_id)
+        assert record is not None
+        return record
 
     def _end(self, run_id: str, write: Callable[[RunDirectory], None]) -> bool:
         """Write an exit record in the place of the executor, holding its lock so that none can begin meanwhile."""
@@ -315,7 +318,7 @@ class Journal:
         try:
             if not directory.has(rundir.EXIT):
                 write(directory)
-            self._secrets_path(run_id).unlink(missing_ok=True)
+            self._secrets.remove(run_id)
         finally:
             os.close(lock)
         return True
@@ -330,7 +333,7 @@ class Journal:
         directory = self.run_directory(run_id)
         if not directory.has(rundir.EXIT) or directory.has(rundir.ACKED):
             return
-        directory.replace_object(rundir.ACKED, {"at": round(time.time(), 3)})
+        directory.replace_object(rundir.ACKED, {"at": self._now()})
         for name in (rundir.WORKSPACE, rundir.JOB):
             self._trash.take(directory.file(name))
 
@@ -346,29 +349,36 @@ class Journal:
         if lock is None:
             return False
         try:
+            gate.forget_begun(directory.path, self._disk)
             self._trash.take(directory.path)
             self._disk.sync_directory(str(self._runs))
             self._trash.sync()
-            self._secrets_path(run_id).unlink(missing_ok=True)
+            self._secrets.remove(run_id)
         finally:
             os.close(lock)
         return True
 
     def trim(self, *, keep_seconds: float = 86_400.0, keep_bytes: int = 2 << 30) -> list[str]:
-        """Delete committed runs that are older, or oldest first beyond the bytes (I5, X4); answers their ids."""
-        acked: list[tuple[float, str, int]] = []
+        """Delete committed runs that are older, or oldest first beyond the bytes (I5, X4); answers their ids.
+
+        A run that the disk does not let go stays for the next time, and is logged.
+        """
+        kept = []
         for run_id in self._run_ids():
             directory = self.run_directory(run_id)
-            with contextlib.suppress(Damaged):
-                note: dict[str, Any] | None = directory.read_object(rundir.ACKED)
-                if note is not None:
-                    acked.append((note["at"], run_id, sum(directory.sizes().values())))
+            with contextlib.suppress(Damaged, OSError):
+                if directory.has(rundir.EXIT) and (at := held.read_acked(directory)) is not None:
+                    kept.append(Kept(at, run_id, sum(directory.sizes().values())))
         deleted = []
-        kept = 0
-        for at, run_id, size in sorted(acked, reverse=True):
-            kept += size
-            if (at < time.time() - keep_seconds or kept > keep_bytes) and self.forget(run_id):
-                deleted.append(run_id)
+        over = expired(kept, self._now(), keep_seconds=keep_seconds, keep_bytes=keep_bytes)
+        if not self.watermark.may_go(max((run.at for run in kept if run.run_id in over), default=0.0)):
+            return []
+        for run_id in over:
+            try:
+                if self.forget(run_id):
+                    deleted.append(run_id)
+            except OSError as error:
+                _log.error("run %s cannot be deleted: %s", run_id, error)
         return deleted
 
     def empty_trash(self) -> None:
@@ -384,3 +394,6 @@ class Journal:
         """Free space of the journal's file system, for the beat and for declining work (F17)."""
         found = os.statvfs(self.directory)
         return found.f_bavail * found.f_frsize
+
+
+__all__ = ["Journal", "Recovered"]

@@ -15,6 +15,7 @@ from appliance.worker.starter import PROGRAM
 
 _log = logging.getLogger(__name__)
 _AGAIN_FIRST, _AGAIN_MOST = 0.1, 5.0  # seconds before a dead starter is replaced
+_SWEEP_WITHIN = 5.0  # seconds
 _ROOT = str(Path(appliance.__file__).resolve().parent.parent)
 
 
@@ -32,6 +33,7 @@ class Starter:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_up = asyncio.Event()
+        self._sweeps: dict[str, asyncio.Future[int]] = {}
 
     async def start(self) -> None:
         """Start it; returns when it is ready, or has failed once (then it is tried again in the background)."""
@@ -59,6 +61,25 @@ class Starter:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(launch).encode() + b"\n")
         return True
+
+    async def sweep(self, run_id: str) -> int:
+        """End what executors that are gone have left behind; answers how many processes, 0 when no starter is up.
+
+        ``run_id`` names the question only: a stray process does not say whose it was.
+        """
+        if self._process is None or not self._is_up.is_set():
+            return 0
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._sweeps[run_id] = answer
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"sweep": run_id}).encode() + b"\n")
+        try:
+            async with asyncio.timeout(_SWEEP_WITHIN):
+                return await answer
+        except TimeoutError:
+            return 0
+        finally:
+            self._sweeps.pop(run_id, None)
 
     async def _keep_up(self) -> None:
         again = _AGAIN_FIRST
@@ -92,11 +113,17 @@ class Starter:
                     self._ready()
                 elif word == "forked":
                     self._forked(run_id, int(rest))
+                elif word == "swept":
+                    if (answer := self._sweeps.get(run_id)) is not None and not answer.done():
+                        answer.set_result(int(rest))
                 elif word == "failed":
                     self._failed(run_id, rest)
             _log.warning("the starter process ended; another one follows")
         finally:
             self._is_up.clear()
+            for answer in self._sweeps.values():
+                if not answer.done():
+                    answer.set_result(0)
             process.stdin.close()  # which ends it
             await process.wait()
         return was_ready

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from appliance.clock import Clock
 from appliance.model.errors import ApplianceError, Full
 from appliance.wire import (
     BEAT_EVERY,
+    CLOSE_WITHIN,
     MESSAGE_LIMIT,
     PING_EVERY,
     PONG_WITHIN,
@@ -27,22 +29,40 @@ from appliance.wire import (
     RECONNECT_MOST,
     SEND_WITHIN,
     SUBPROTOCOL,
-    WORKER_NAME_HEADER,
     ProtocolError,
 )
-from appliance.wire.local_runs import Abort, Action, Commit, Delete, Draining, Keep, Read, Refused, Secrets, Store
+from appliance.wire.local_runs import (
+    Abort,
+    Action,
+    Commit,
+    Delete,
+    Draining,
+    Identity,
+    Keep,
+    Read,
+    Recall,
+    Refused,
+    Secrets,
+    Store,
+)
 from appliance.wire.worker_end import WorkerEnd
+from appliance.worker.disk import StorageTrouble
 from appliance.worker.journal import Journal
+from appliance.worker.notes import NO_SPACE
+from appliance.worker.quarantine import Quarantine
 from appliance.worker.reasons import LATER, RARELY, Trouble, explain
+from appliance.worker.recalling import tell_again
+from appliance.worker.room import Room
+from appliance.worker.rundir import Damaged
 from appliance.worker.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 logging.getLogger("websockets.client").setLevel(logging.CRITICAL)  # what matters is said here
 
 OPEN_WITHIN = 10.0  # seconds
+TURNS_EVERY = 0.1  # seconds between two looks at whose turn it is, while a run is under suspicion
 LATER_BETWEEN = (60.0, 600.0)  # seconds
 HOURLY = 3600.0  # seconds
-MIN_FREE = (1 << 30, 0.05)  # bytes, or share of the disk, whichever is less: below it no new work is taken (F17)
 
 
 def socket_url(url: str) -> str:
@@ -52,9 +72,17 @@ def socket_url(url: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/worker"
 
 
+class _Straight(connect):
+    """Follows no redirect: a token goes where its owner said, and who joins is told the other address."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """The refusal as it is."""
+        return exc
+
+
 async def dial(url: str, token: str) -> ClientConnection:
     """A connection that the server has accepted. Raises what ``explain`` understands."""
-    return await connect(
+    return await _Straight(
         socket_url(url),
         additional_headers={"Authorization": f"Bearer {token}"},
         subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -63,22 +91,12 @@ async def dial(url: str, token: str) -> ClientConnection:
         max_queue=64,
         write_limit=1 << 18,
         open_timeout=OPEN_WITHIN,
-        close_timeout=2.0,
+        close_timeout=CLOSE_WITHIN,
         ping_interval=PING_EVERY,
-        ping_timeout=PONG_WITHIN,
+        ping_timeout=PONG_WITHIN - CLOSE_WITHIN,
         user_agent_header=f"orchestra-worker/{__version__}",
         proxy=None,
     )
-
-
-async def try_connection(url: str, token: str) -> str | Trouble:
-    """Whether the server would take this worker now: its name there if it would ("" from an older server)."""
-    try:
-        connection = await dial(url, token)
-    except (OSError, InvalidHandshake, InvalidURI, ssl.SSLError, EOFError) as error:
-        return explain(error, url)
-    await connection.close()
-    return "" if connection.response is None else connection.response.headers.get(WORKER_NAME_HEADER, "")
 
 
 class Link:
@@ -97,8 +115,12 @@ class Link:
         clock: Clock,
         on_commit: Callable[[str], None],
         random: Callable[[], float],
+        min_free: int | None = None,
     ) -> None:
-        """``random`` gives numbers from 0 to 1, for jitter. ``on_commit`` hears of each run the master has whole."""
+        """``random`` gives numbers from 0 to 1, for jitter. ``on_commit`` hears of each run the master has whole.
+
+        ``min_free``: bytes of free space below which no new run is taken (F17); default as in ``room``.
+        """
         self._url = url
         self._token = token
         self._slots = slots
@@ -107,13 +129,19 @@ class Link:
         self._journal = journal
         self._supervisor = supervisor
         self._clock = clock
+        self.room = Room(journal.directory, journal.free_bytes, min_free)
+        self._quarantine = Quarantine(end, journal, supervisor)
         self._on_commit = on_commit
         self._random = random
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._instance = secrets.token_hex(16)
         self._attempts = 0
         self._last_trouble = ""
         self._to_delete: set[str] = set()
+        self._to_commit: set[str] = set()
+        self._later: dict[tuple[str, type[Action]], Action] = {}  # what the disk refused
+        self._unkept: Identity | None = None
         self.is_draining = False
 
     def wake(self) -> None:
@@ -128,7 +156,15 @@ class Link:
             if trouble.sentence != self._last_trouble:
                 self._last_trouble = trouble.sentence
                 _log.warning("%s; trying again, next in %.1f s", trouble.sentence, delay)
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hurry.wait()
+            self._hurry.clear()
+
+    def hurry(self) -> None:
+        """Do not wait for the next try: somebody has put right what kept it from succeeding (F37)."""
+        self._attempts = 0
+        self._hurry.set()
 
     async def _once(self) -> Trouble:
         try:
@@ -136,7 +172,13 @@ class Link:
                 await self._converse(connection)
         except ProtocolError as error:
             return Trouble(f"the server said something this worker does not understand: {error}", LATER)
-        except (OSError, InvalidHandshake, InvalidURI, ConnectionClosed, ssl.SSLError, EOFError, TimeoutError) as error:
+        except StorageTrouble as error:
+            return Trouble(f"storage error on this worker: {error}", LATER)
+        except ConnectionClosed as error:
+            trouble = explain(error, self._url)
+            is_one_run = error.rcvd is not None and self._quarantine.closed(error.rcvd.code)
+            return Trouble(trouble.sentence) if is_one_run else trouble
+        except (OSError, InvalidHandshake, InvalidURI, ssl.SSLError, EOFError, TimeoutError) as error:
             return explain(error, self._url)
         except Exception as error:
             _log.exception("the connection failed in an unforeseen way")
@@ -164,6 +206,7 @@ class Link:
             at=self._clock.now().timestamp(),
             slots=self._slots,
             properties=self._properties,
+            complete_since=self._journal.watermark.since,
         )
         tasks = [
             asyncio.create_task(self._write(connection), name="link-write"),
@@ -188,42 +231,70 @@ class Link:
             self._wake.set()
 
     async def _write(self, connection: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             item = self._end.next()
             if item is None:
-                await self._wake.wait()
-                self._wake.clear()
+                if not self._quarantine.next_turn(loop.time()):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(TURNS_EVERY if self._quarantine.has_turns else None):
+                            await self._wake.wait()
+                    self._wake.clear()
                 continue
-            frame: str | bytes | None
-            if isinstance(item, Read):
-                frame = self._end.chunk(item, self._journal.read(item.run, item.stream, item.offset, item.length))
-            else:
-                frame = item
+            frame = self._read_chunk(item) if isinstance(item, Read) else item
             if frame is None:
                 continue
             try:
                 async with asyncio.timeout(SEND_WITHIN):
+                    self._quarantine.says(item, loop.time())
                     await connection.send(frame)
             except TimeoutError:
                 connection.transport.abort()  # a half-open connection (F11)
                 raise
 
+    def _read_chunk(self, wanted: Read) -> bytes | None:
+        """The frame with these bytes; None when the disk does not give them: that is that run's trouble alone."""
+        try:
+            payload = self._journal.read(wanted.run, wanted.stream, wanted.offset, wanted.length)
+        except OSError as error:
+            payload, why = b"", str(error)
+        else:
+            why = "its files were cut or removed"
+        frame = self._end.chunk(wanted, payload)
+        if not payload:
+            self._quarantine.unreadable(wanted.run, why)
+        return frame
+
     async def _beat(self) -> None:
         while True:
             if self._end.is_welcome:
-                self._end.beat(self._clock.now().timestamp(), os.getloadavg()[0], self._journal.free_bytes())
-                self._wake.set()
-                await asyncio.sleep(BEAT_EVERY)
+                self.beat()
+                for _ in range(round(BEAT_EVERY)):
+                    await asyncio.sleep(1.0)
+                    if self.room.is_back():
+                        break  # the next beat says that work is taken again
             else:
                 await asyncio.sleep(1.0)
+
+    def beat(self) -> None:
+        """Give a sign of life, and do what a full disk has put off."""
+        self._end.beat(self._clock.now().timestamp(), os.getloadavg()[0], self._journal.free_bytes())
+        self._wake.set()
+        for run_id in sorted(self._to_commit):
+            self._commit(run_id)
+        if self._unkept is not None:
+            self._keep(self._unkept)
+        for action in self._later.values():
+            self._do(action)
 
     # ---- what the master wants
 
     def _do(self, action: Action) -> None:
         match action:
             case Keep(identity=identity):
-                self._journal.keep(identity)
+                self._keep(identity)
                 self._end.resume()
+                self._quarantine.resumed()
                 self._attempts = 0
                 self._last_trouble = ""
                 _log.info("connected to %s", self._url)
@@ -233,33 +304,73 @@ class Link:
                 self._journal.give_secrets(run_id, given)
                 self._supervisor.launch(run_id)
             case Abort(run=run_id, grace=grace):
-                self._supervisor.abort(run_id, grace)
+                with self._put_off(action, run_id):
+                    self._supervisor.abort(run_id, grace)
             case Commit(run=run_id):
-                self._journal.commit(run_id)
-                self._on_commit(run_id)
+                self._commit(run_id)
+            case Recall(run=run_id):
+                tell_again(self._journal, self._end, run_id)
             case Delete(run=run_id):
-                self._delete(run_id)
+                with self._put_off(action, run_id):
+                    self._delete(run_id)
             case Draining(on=on):
                 self.is_draining = on
             case Refused(code=code, text=text):
                 _log.warning("the server reports %s: %s", code, text)
+                if code != "not_yours":
+                    self._quarantine.refused(action.re, text)
+
+    def _keep(self, identity: Identity) -> None:
+        """A full disk puts it off: an old pair that the server once gave is no danger, and to be away would be one."""
+        try:
+            self._journal.keep(identity)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise StorageTrouble(str(error)) from None
+            if self._unkept is None:
+                _log.warning("the disk is full: the server's new start cannot be noted yet")
+            self._unkept = identity
+        else:
+            self._unkept = None
+
+    @contextlib.contextmanager
+    def _put_off(self, action: Action, run_id: str) -> Iterator[None]:
+        """What the disk refuses for one run is tried again with the next beat, and stops nobody else (J07)."""
+        self._later = {key: later for key, later in self._later.items() if key != (run_id, type(action))}
+        try:
+            yield
+        except OSError as error:
+            _log.error("run %s: %s is put off: %s", run_id, type(action).__name__.lower(), error)
+            self._later[run_id, type(action)] = action
+
+    def _commit(self, run_id: str) -> None:
+        """Note that the master has the run. A full disk puts it off: the run is kept too long, and never too short."""
+        try:
+            self._journal.commit(run_id)
+        except OSError as error:
+            if run_id not in self._to_commit:
+                _log.warning("run %s is stored by the server, which cannot be noted yet: %s", run_id, error)
+            self._to_commit.add(run_id)
+            return
+        self._to_commit.discard(run_id)
+        self._on_commit(run_id)
 
     def _store(self, assignment: Store) -> None:
         """Durable first, then launched and accepted. What cannot be stored is declined, and never begins (J07)."""
         try:
-            if self._journal.free_bytes() < self._least_free():
+            if not self.room.suffices():
                 raise Full("the worker's disk is nearly full")
             self._journal.accept(assignment.run, assignment.cap, assignment.request, assignment.secrets)
-        except (ApplianceError, OSError) as error:
+        except (ApplianceError, Damaged, OSError) as error:
             _log.warning("run %s is declined: %s", assignment.run, error)
             self._end.declined(assignment.run, str(error) or type(error).__name__)
             return
+        except StorageTrouble:
+            self._end.disconnect()  # so that nobody hears of this: it stays this worker's, and is assigned again
+            self._end.declined(assignment.run, "")
+            raise
         self._supervisor.launch(assignment.run)
         self._end.accepted(assignment.run)
-
-    def _least_free(self) -> int:
-        statistics = os.statvfs(self._journal.directory)
-        return int(min(MIN_FREE[0], MIN_FREE[1] * statistics.f_blocks * statistics.f_frsize))
 
     def _delete(self, run_id: str) -> None:
         if self._journal.forget(run_id):
@@ -271,8 +382,9 @@ class Link:
 
     def exited(self, run_id: str) -> None:
         """A run has exited: what was waiting for that is done now."""
+        self._quarantine.ended(run_id)
         if run_id in self._to_delete:
-            self._delete(run_id)
+            self._do(Delete(run=run_id))
 
 
 def system_random() -> float:
@@ -280,4 +392,4 @@ def system_random() -> float:
     return secrets.randbelow(1 << 30) / (1 << 30)
 
 
-__all__: list[Any] = ["Link", "dial", "socket_url", "system_random", "try_connection"]
+__all__: list[Any] = ["Link", "dial", "socket_url", "system_random"]

@@ -32,8 +32,10 @@ class Marks:
         try:
             if self._descriptor is None:
                 path = self._directory.file(MARK)
+                self._directory.clear(MARK)
                 self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
                 os.posix_fallocate(self._descriptor, 0, 2 * _SLOT)
+                self._directory.disk.sync_directory(self._directory.path)
             os.lseek(self._descriptor, self._count % 2 * _SLOT, os.SEEK_SET)
             self._directory.disk.write_whole(self._descriptor, mark.ljust(_SLOT - 1) + b"\n")
             self._directory.disk.sync_content(self._descriptor)

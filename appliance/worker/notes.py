@@ -8,7 +8,7 @@ Each line is an object with ``note`` and ``at`` (seconds since 1970, the worker'
         characters (values filled in).
     {"note": "ended",   "at", "phase", "index", "offset", "seconds", "code" | "signal" | "error", "ended_by"?}
         It ended: exit ``code``, ``signal`` name such as SIGTERM, or ``error``: why it could not start.
-        ``ended_by``: "abort" or "timeout" when we ended it.
+        ``ended_by``: "abort", "timeout" or "disk_full" when we ended it.
     {"note": "skipped", "at", "phase", "index", "name"}
         It was not started, because of what came before it.
     {"note": "background", "at", "count"}      that many background processes were ended (F28)
@@ -36,7 +36,7 @@ class Notes:
     """Writes the notes of one run; each line is durable when ``add`` returns, unless the disk is full."""
 
     def __init__(self, path: str, disk: Disk) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._disk = disk
         self._digest = hashlib.sha256()
         self._waiting = b""  # lines that found the disk full
@@ -53,12 +53,12 @@ class Notes:
         if not self._waiting:
             return True
         try:
-            self._disk.write_whole(self._descriptor, self._waiting)
-            self._disk.sync(self._descriptor)
+            self._disk.write_whole(self.descriptor, self._waiting)
+            self._disk.sync(self.descriptor)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            os.ftruncate(self._descriptor, self.size)  # never half a line
+            os.ftruncate(self.descriptor, self.size)  # never half a line
             self._waiting = self._waiting[:65_536]  # the first are the ones that explain the later
             return False
         self._digest.update(self._waiting)

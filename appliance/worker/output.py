@@ -18,6 +18,7 @@ from appliance.worker.rundir import LOG, TAIL, RunDirectory
 SYNC_EVERY = 5.0  # seconds
 SYNC_BYTES = 16 << 20  # at full speed some ten syncs a second; each is two waits for the disk
 TAIL_MOST = 64 << 20  # bytes held back at the end of an output over the limit
+REMARKS = 10  # sentences about gaps in an exit record; the notes name them all
 RETRY_EVERY = 1.0  # seconds between two tries on a full disk
 
 Tell = Callable[..., None]  # Notes.add
@@ -30,7 +31,7 @@ class Output:
         """``limit``: bytes of the log. ``tell`` gets the notes ``cut`` and ``gap``."""
         self._directory = directory
         self._disk: Disk = directory.disk
-        self._descriptor = os.open(
+        self.descriptor = os.open(
             directory.file(LOG), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         self._digest = hashlib.sha256()
@@ -45,6 +46,7 @@ class Output:
         self._sync_at: float | None = None  # monotonic; None: nothing unsynced
         self._gap = 0  # bytes lost since the disk is full
         self._retry_at = 0.0
+        self._has_lost = False
         self.size = 0
         self.remarks: list[str] = []  # sentences for the exit record
 
@@ -67,7 +69,7 @@ class Output:
 
     def sync(self) -> None:
         """The log so far is durable, and the mark says so. Raises OSError (F18)."""
-        self._disk.sync_content(self._descriptor)
+        self._disk.sync_content(self.descriptor)
         self._synced = self.size
         self._sync_at = None
         self._marks.add(self.size, self.digest(), self._boot_id)
@@ -78,9 +80,14 @@ class Output:
         if self._ring is not None:
             self._release(self._ring)
         self._close_gap()
-        self._disk.sync_content(self._descriptor)
+        self._disk.sync_content(self.descriptor)
         self._synced = self.size
         self._sync_at = None
+
+    @property
+    def is_incomplete(self) -> bool:
+        """A full disk has lost output (F17)."""
+        return self._has_lost
 
     def digest(self) -> str:
         """SHA-256 (hex) of the log."""
@@ -96,14 +103,15 @@ class Output:
         try:
             while written < len(chunk):
                 rest = chunk if written == 0 else chunk[written:]
-                written += self._disk.write(self._descriptor, rest)
+                written += self._disk.write(self.descriptor, rest)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
             if self._gap and written:
                 self._close_gap()
             self._count(chunk[:written])
-            if not self._gap:
+            self._has_lost = True
+            if not self._gap and len(self.remarks) < REMARKS:
                 self.remarks.append(f"the disk of the worker was full: output is incomplete from byte {self.size}")
             self._gap += len(chunk) - written
             self._retry_at = time.monotonic() + RETRY_EVERY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 COOKIE = "ORCHESTRA_RUN"  # variable of every command; it survives setsid, double forks and the death of the executor
 
@@ -27,9 +27,9 @@ def descendants(root: int) -> list[int]:
     found: list[int] = []
     waiting = [root]
     while waiting:
-        children = _children(waiting.pop())
-        found += children
-        waiting += children
+        below = children(waiting.pop())
+        found += below
+        waiting += below
     return found
 
 
@@ -80,7 +80,52 @@ def kill_carrying(run_id: str, rounds: int = 100) -> int:
     return len(ended)
 
 
-def _children(pid: int) -> list[int]:
+def kill_sessions(sessions: Set[int], since: int, run_id: str, rounds: int = 100) -> int:
+    """SIGKILL every process of these sessions, until a look finds none; answers how many were alive.
+
+    Only ours count: of our account, begun at ``since`` (ticks after boot) or later, and not of another run, so that a
+    session whose number was given out again is left alone.
+    """
+    ended: set[int] = set()
+    for _ in range(rounds):
+        found = [pid for pid in _of_sessions(sessions, since) if not _is_of_another(pid, run_id)]
+        if not found:
+            break
+        ended.update(found)
+        signal_all(found, signal.SIGKILL)
+    return len(ended)
+
+
+def _of_sessions(sessions: Set[int], since: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            fields = _stat(int(name))
+            is_theirs = bool(fields) and int(fields[3]) in sessions and int(fields[19]) >= since
+            if is_theirs and fields[0] not in (b"Z", b"X") and _owner(int(name)) == os.geteuid():
+                found.append(int(name))
+    return found
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def _is_of_another(pid: int, run_id: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return True  # gone, or not ours to look at
+    cookie = f"{COOKIE}=".encode()
+    return any(word.startswith(cookie) and word != cookie + run_id.encode() for word in words)
+
+
+def children(pid: int) -> list[int]:
+    """Pids of its children, zombies included."""
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):

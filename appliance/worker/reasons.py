@@ -9,6 +9,7 @@ import msgspec
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidMessage,
     InvalidStatus,
     NegotiationError,
 )
@@ -19,16 +20,26 @@ SOON, LATER, RARELY = "soon", "later", "rarely"
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """``sentence`` for people. ``again``: soon (0.5 s to 30 s), later (1 to 10 min: F25) or rarely (hourly: F37)."""
+    """``sentence`` for people. ``again``: soon (0.5 s to 30 s), later (1 to 10 min: F25) or rarely (hourly: F37).
+
+    ``is_elsewhere``: something answers that is no server of ours. It may be a proxy that is right again in a moment.
+    """
 
     sentence: str
     again: str = SOON
+    is_elsewhere: bool = False
 
 
 _STATUSES = {
-    401: Trouble("the server does not accept this worker's token: make a new one with 'orchestra worker token'", LATER),
-    403: Trouble("the server refuses this worker: its token is not a worker's, or the worker is disabled", LATER),
-    404: Trouble("there is no orchestra server at this address: check the URL and its path", LATER),
+    401: Trouble(
+        "the server does not know this token: it was revoked, or not used within 24 hours, or is another server's; "
+        "make a new one with 'orchestra worker token NAME'",
+        LATER,
+    ),
+    403: Trouble(
+        "the server refuses this token: it is not a worker's; make one with 'orchestra worker token NAME'", LATER
+    ),
+    404: Trouble("there is no orchestra server at this address: check the URL and its path", is_elsewhere=True),
     426: Trouble("the server speaks another protocol: upgrade the older of the two", RARELY),
     429: Trouble("the server has too many connections at the moment"),
 }
@@ -42,6 +53,22 @@ _CLOSES = {
     Close.VERSION: Trouble("worker and server are of versions that do not understand each other: upgrade", RARELY),
     Close.PROTOCOL: Trouble("the server did not understand this worker", LATER),
     Close.RATE: Trouble("this worker sent too much at once", LATER),
+}
+_NAME = "is for another name: use the one that it was made for in the URL, or renew it for this one"
+_UNTRUSTED = (
+    "is signed by nobody whom this machine trusts: install its CA here, or name the CA's file in SSL_CERT_FILE, "
+    "also for 'orchestra worker run'"
+)
+_CERTIFICATES = {  # by OpenSSL's X509_V_ERR_...
+    9: "is not valid yet: set the clock of this machine right ('date -u' shows it), or wait",
+    10: "has expired: renew it at the server; or the clock of this machine is wrong ('date -u' shows it)",
+    18: _UNTRUSTED,
+    19: _UNTRUSTED,
+    20: _UNTRUSTED,
+    21: _UNTRUSTED,
+    23: "was revoked: renew it at the server",
+    62: _NAME,
+    64: _NAME,
 }
 
 
@@ -58,15 +85,27 @@ def explain(error: BaseException, url: str) -> Trouble:
             known = _STATUSES.get(status)
             if known is not None:
                 return known
+            if 300 <= status < 400 and (to := error.response.headers.get("Location", "")):
+                return Trouble(
+                    f"{url} points to {to[:200]!a}: give that address, if it is the server's", is_elsewhere=True
+                )
             if 500 <= status < 600:
                 return Trouble(f"the server, or a proxy before it, answers {status} {said}".rstrip())
-            return Trouble(
-                f"{url} answers {status} instead of a WebSocket: is a proxy or another program there?", LATER
-            )
+            # A proxy's page is gone as soon as the proxy is right again: no reason to stay away for long (J08).
+            there = f"is a proxy or another program there{_or_tls(url)}?"
+            return Trouble(f"{url} answers {status} instead of a WebSocket: {there}", is_elsewhere=True)
         case NegotiationError():
             return Trouble("the server does not speak this worker's protocol: upgrade the older of the two", RARELY)
+        case InvalidMessage() if isinstance(error.__cause__, EOFError | OSError):
+            # A server that is killed or a network that breaks in this moment: no reason to stay away for long (F09).
+            there = f"is the server starting, and is the port right{_or_tls(url)}?"
+            return Trouble(f"{url} cut the connection before it answered: {there}")
         case InvalidHandshake():
-            return Trouble(f"what answers at {url} is no orchestra server, or a proxy changes what it says", LATER)
+            return Trouble(
+                f"what answers at {url} is no orchestra server, or a proxy changes what it says: "
+                f"is the port right{_or_tls(url)}?",
+                is_elsewhere=True,
+            )
         case ConnectionClosed():
             received = error.rcvd
             if received is None:
@@ -74,9 +113,8 @@ def explain(error: BaseException, url: str) -> Trouble:
             known = _CLOSES.get(received.code)
             return known or Trouble(f"the server closed the connection ({received.code} {received.reason})")
         case ssl.SSLCertVerificationError():
-            return Trouble(
-                f"the certificate of {url} is not trusted ({error.verify_message}): check name, clock and CA"
-            )
+            what = _CERTIFICATES.get(getattr(error, "verify_code", 0), "is not trusted: check name, clock and CA")
+            return Trouble(f"the certificate of {url} {what} ({getattr(error, 'verify_message', error)})")
         case ssl.SSLError():
             why = getattr(error, "reason", None) or error  # only errors of OpenSSL itself have one
             return Trouble(f"TLS with {url} failed ({why}): is it http instead of https?")
@@ -92,3 +130,7 @@ def explain(error: BaseException, url: str) -> Trouble:
             return Trouble(f"{url} cannot be reached ({error.strerror or str(error) or type(error).__name__})")
         case _:
             return Trouble(f"the connection to {url} failed: {type(error).__name__}: {error}")
+
+
+def _or_tls(url: str) -> str:
+    return ", or is it https instead of http" if url.startswith("http:") else ""

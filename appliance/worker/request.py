@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -48,6 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     grace: Seconds
     log_limit: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
     url: str
+    on_log_full: Literal["truncate", "abort"] = "truncate"  # what a full disk means for a command (F17)
 
 
 def read_request(text: str, run_id: str) -> Request:

@@ -6,10 +6,11 @@ import errno
 import os
 import stat
 
-from appliance.model.documents import canonical, strict_json
+from appliance.model.documents import canonical, nesting, strict_json
 from appliance.model.errors import Invalid
 
 LIMIT = 8 << 20  # bytes
+DEPTH = 15  # levels: one less than a message may have, which carries it
 SHOWN = 200  # first bytes of a bad file that are kept
 
 
@@ -64,6 +65,8 @@ class ResultsFile:
             text = canonical(value) if type(value) is dict else None
         except Invalid as error:
             raise BadResults(str(error), _shown(raw), key) from None
+        if nesting(raw.decode()) > DEPTH:
+            raise BadResults(f"it is nested deeper than {DEPTH} levels", _shown(raw), key)
         if text is None:
             raise BadResults("it is not a JSON object", _shown(raw), key)
         return text.encode()

@@ -9,8 +9,9 @@
     notes          stream 2, see notes.py                                  executor, each line
     live           sequence number, newline, the last good results         executor, not durable
     results        stream 1: the last results, if they are large           executor, with the exit record
-    exit.json      the exit record; space allocated in advance             executor, or journal for a dead one
+    exit.json      the exit record                                         executor, or journal for a dead one
     acked          the master has the end                                  journal, durable
+    *.tmp          of abort, exit.json and acked: space allocated in advance, since a disk may be full then (F17)
     errors         traceback of an executor that failed; for us
     workspace/     where commands run
     job/           results.json, artifacts/, tmp/: what we share with the commands
@@ -39,6 +40,7 @@ EXIT, EXIT_SPACE, ACKED, ERRORS = "exit.json", "exit.json.tmp", "acked", "errors
 WORKSPACE, JOB = "workspace", "job"
 RESULTS_FILE, ARTIFACTS, TEMPORARY = "job/results.json", "job/artifacts", "job/tmp"
 
+OURS = (REQUEST, LOCK, ABORT, STARTED, LOG, TAIL, MARK, NOTES, LIVE, RESULTS, EXIT, EXIT_SPACE, ACKED)
 STREAM_FILES = {0: LOG, 1: RESULTS, 2: NOTES}
 EXIT_LIMIT = 4096  # bytes of an exit record
 READ_LIMIT = 64 << 20  # bytes of a file that is read whole; results and notes are far smaller
@@ -75,6 +77,11 @@ class RunDirectory:
             raise Damaged(f"{self.file(name)} is too large")
         return content
 
+    def open_up(self) -> None:
+        """Give us back the rights to the directory, if its job has taken them: it has our account. Raises OSError."""
+        if stat.S_IMODE(os.stat(self.path).st_mode) & 0o700 != 0o700:
+            os.chmod(self.path, 0o700)
+
     def open_regular(self, name: str) -> int:
         """A descriptor to read the file. A job may have put a link, a FIFO or a directory there: raises Damaged.
 
@@ -108,16 +115,25 @@ class RunDirectory:
     def replace(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
         """Put ``content`` in the place of the file, at once or not at all. Raises OSError."""
         temporary = self.file(name + ".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.clear(name + ".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self.disk.write_whole(descriptor, content)
+            os.ftruncate(descriptor, len(content))  # its space may have been reserved
             if is_durable:
                 self.disk.sync(descriptor)
         finally:
             os.close(descriptor)
-        self.disk.rename(temporary, self.file(name))
+        self._take_place(temporary, name)
         if is_durable:
             self.disk.sync_directory(self.path)
+
+    def _take_place(self, temporary: str, name: str) -> None:
+        try:
+            self.disk.rename(temporary, self.file(name))
+        except IsADirectoryError:  # of the job's making
+            self.set_aside(name)
+            self.disk.rename(temporary, self.file(name))
 
     def replace_object(self, name: str, value: dict[str, Any], *, is_durable: bool = True) -> None:
         """As ``replace``, with the JSON of ``value``."""
@@ -127,11 +143,25 @@ class RunDirectory:
         """Move what cannot be ours out of the way, for people to look at. Raises OSError."""
         self.disk.rename(self.file(name), self.file(f"{name}.damaged.{time.monotonic_ns()}"))
 
+    def clear(self, name: str) -> None:
+        """Set aside what is there under the name of a file of ours and is no regular file: to write to a link, a FIFO
+        or a directory of the job's making would go astray or wait for ever. Raises OSError."""
+        try:
+            there = os.lstat(self.file(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if not stat.S_ISREG(there.st_mode):
+            self.set_aside(name)
+
     # ---- the lock: liveness without pids
 
     def lock(self) -> int | None:
-        """Take the lock; answers its descriptor, or None while another has it. Raises FileNotFoundError."""
-        descriptor = os.open(self.file(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock; answers its descriptor, or None while another has it. Raises FileNotFoundError.
+
+        What is no regular file was put there by the job, and is set aside.
+        """
+        self.clear(LOCK)
+        descriptor = os.open(self.file(LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -143,9 +173,10 @@ class RunDirectory:
 
     def is_locked(self) -> bool:
         """Whether somebody holds the lock: an executor lives."""
+        self.clear(LOCK)
         try:
-            descriptor = os.open(self.file(LOCK), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = os.open(self.file(LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -185,17 +216,19 @@ class RunDirectory:
 
     # ---- the exit record
 
-    def reserve_exit(self) -> None:
-        """Allocate the space of the exit record, so that it can be written on a full disk (F17). Raises OSError."""
-        descriptor = os.open(self.file(EXIT_SPACE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(descriptor, 0, EXIT_LIMIT)
-        finally:
-            os.close(descriptor)
+    def reserve(self, *names: str) -> None:
+        """Allocate the space of small files, so that each can be put there on a full disk (F17). Raises OSError."""
+        for name in names:
+            descriptor = os.open(self.file(name + ".tmp"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, EXIT_LIMIT)
+            finally:
+                os.close(descriptor)
 
     def write_exit(self, record: dict[str, Any]) -> None:
         """The end of the run, durable. Notes and the sentence are cut until it fits its space. Raises OSError."""
         content = _fitting(record)
+        self.clear(EXIT_SPACE)
         descriptor = os.open(self.file(EXIT_SPACE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self.disk.write_whole(descriptor, content)
@@ -203,9 +236,9 @@ class RunDirectory:
             self.disk.sync(descriptor)
         finally:
             os.close(descriptor)
-        if os.path.isdir(self.file(EXIT)) and not os.path.islink(self.file(EXIT)):
-            self.set_aside(EXIT)  # a file cannot take the place of a directory
-        self.disk.rename(self.file(EXIT_SPACE), self.file(EXIT))
+        if self.has(ACKED):
+            self.set_aside(ACKED)  # nobody has taken an end that is only now written: its job put it there
+        self._take_place(self.file(EXIT_SPACE), EXIT)
         self.disk.sync_directory(self.path)
 
 

@@ -3,8 +3,12 @@
 Forking from here costs a few milliseconds and one or two megabytes; from the worker, with its threads and sockets, it
 would be slow and unsafe. Executors outlive it. It ends when its input does.
 
-    in    one JSON object per line: run, directory, secrets, base, environment (see executor.execute)
-    out   "ready", then per line "forked RUN PID" or "failed RUN why"
+    in    one JSON object per line: run, directory, secrets, base, environment (see executor.execute);
+          or {"sweep": RUN}: end what executors that are gone have left behind
+    out   "ready", then per line "forked RUN PID", "failed RUN why" or "swept RUN COUNT"
+
+It is the subreaper of its executors, and each of them is that of its commands: so whoever becomes a child of this
+process without being an executor has lost one that was killed (F05), whatever it made of its session and environment.
 """
 
 from __future__ import annotations
@@ -14,11 +18,16 @@ import gc
 import json
 import os
 import signal
+import time
 import traceback
 from typing import Any
 
+from appliance.worker import processes
 from appliance.worker.executor import execute
 from appliance.worker.rundir import ERRORS
+from appliance.worker.tree import adopt_orphans
+
+_ROUNDS, _BETWEEN = 200, 0.005  # looks at what is left, and seconds between two
 
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from appliance.worker.starter import main; main()"
 
@@ -29,6 +38,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the executors
+    adopt_orphans()
+    executors: dict[int, int | None] = {}
     umask = os.umask(0o077)
     gc.collect()
     gc.disable()
@@ -38,10 +49,29 @@ def main() -> None:
     while part := os.read(0, 65_536):
         *lines, waiting = (waiting + part).split(b"\n")
         for line in lines:
-            _fork(json.loads(line), umask)
+            words = json.loads(line)
+            if "sweep" in words:
+                _say(f"swept {words['sweep']} {_sweep(executors)}")
+            else:
+                _fork(words, umask, executors)
 
 
-def _fork(launch: dict[str, Any], umask: int) -> None:
+def _sweep(executors: dict[int, int | None]) -> int:
+    """End every child that is no executor; answers how many those were. ``executors``: pids and start times."""
+    for pid in [pid for pid, began in executors.items() if processes.start_time(pid) != began]:
+        del executors[pid]
+    ended: set[int] = set()
+    for _ in range(_ROUNDS):
+        strays = [pid for pid in processes.children(os.getpid()) if pid not in executors]
+        if not strays:
+            break
+        ended.update(strays)
+        processes.signal_all(strays, signal.SIGKILL)  # what they leave behind comes here, and is met in the next round
+        time.sleep(_BETWEEN)
+    return len(ended)
+
+
+def _fork(launch: dict[str, Any], umask: int, executors: dict[int, int | None]) -> None:
     try:
         pid = os.fork()
     except OSError as error:
@@ -58,6 +88,7 @@ def _fork(launch: dict[str, Any], umask: int) -> None:
             _keep_traceback(launch["directory"])
         finally:
             os._exit(0)
+    executors[pid] = processes.start_time(pid)
     _say(f"forked {launch['run']} {pid}")
 
 

@@ -15,56 +15,25 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from appliance.wire import RESULTS_INLINE
+from appliance.wire import NOTES, OUTPUT, RESULTS_INLINE
 from appliance.wire.local_runs import Record
 from appliance.worker import processes, rundir
 from appliance.worker.environment import inherited as of_commands
 from appliance.worker.journal import Journal, Recovered
 from appliance.worker.launching import Starter
-from appliance.worker.poke import SOCKET
-from appliance.worker.rundir import Damaged, RunDirectory
+from appliance.worker.live_run import LiveRun, Watcher
+from appliance.worker.notes import NO_SPACE
+from appliance.worker.poke import listen
+from appliance.worker.rundir import Damaged
 
 _log = logging.getLogger(__name__)
 
 _SWEEP_EVERY = 1.0  # seconds; what a lost datagram costs at most
 _LAUNCHES = 5  # executors tried for a run that never began, before it ends ``start_failed``
+_SETTLES = 3  # tries, a second apart, to write the end of a run whose executor is gone
 _LAUNCH_WITHIN = 10.0  # seconds in which a launched executor must show itself
-
-
-class Watcher(Protocol):
-    """Who wants to know. Called on the event loop, in this order per run, and again after a restart of the worker.
-
-    Must not block. ``sizes`` maps a stream to its bytes on disk, and only ever grows.
-    """
-
-    def started(self, run_id: str, at: float) -> None:
-        """The first command began at ``at`` (seconds since 1970)."""
-
-    def grew(self, run_id: str, sizes: dict[int, int]) -> None:
-        """Streams have these sizes now."""
-
-    def results(self, run_id: str, seq: int, value: bytes) -> None:
-        """New results while running, a JSON object of at most RESULTS_INLINE bytes (larger ones: only at the end)."""
-
-    def exited(self, run_id: str, sizes: dict[int, int], record: Record) -> None:
-        """The exit record is durable. Exactly once per run and supervisor; nothing follows."""
-
-
-class _Live:
-    """A run that was launched and has not ended, and how much of it was told."""
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self.directory = directory
-        self.pidfd: int | None = None
-        self.launches = 0
-        self.launched_at = 0.0  # loop time
-        self.is_asked = False  # of the starter, which has not answered yet
-        self.is_settling = False
-        self.is_started = False
-        self.sizes: dict[int, int] = {}
-        self.results_file: tuple[int, int] | None = None  # inode and time of what was told
 
 
 class Supervisor:
@@ -88,17 +57,19 @@ class Supervisor:
         self._environment = dict(environment or {})
         self._base = of_commands(inherited or {})
         self._starter = Starter(ready=self._relaunch, forked=self._forked, failed=self._failed)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, LiveRun] = {}
         self._socket: socket.socket | None = None
         self._sweep: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()  # settling runs, emptying the trash
 
     async def start(self, recovered: Recovered) -> None:
         """Start the starter process, adopt ``running`` and launch ``waiting`` runs that lack no secrets."""
-        self._socket = _bind(self._journal)
+        self._socket = listen(str(self._journal.directory))
         asyncio.get_running_loop().add_reader(self._socket, self._poked)
         for run_id in recovered.running:
-            self._adopt(run_id, self._add(run_id))
+            live = self._add(run_id)
+            with contextlib.suppress(Damaged, OSError):  # the sweep finds what can be found
+                self._adopt(run_id, live)
         for run_id in recovered.waiting:
             self.launch(run_id)
         self._sweep = asyncio.create_task(self._sweep_for_ever(), name="sweep")
@@ -156,11 +127,11 @@ class Supervisor:
 
     # ---- executors come
 
-    def _add(self, run_id: str) -> _Live:
-        live = self._live[run_id] = _Live(self._journal.run_directory(run_id))
+    def _add(self, run_id: str) -> LiveRun:
+        live = self._live[run_id] = LiveRun(self._journal.run_directory(run_id))
         return live
 
-    def _ask_for_executor(self, run_id: str, live: _Live) -> None:
+    def _ask_for_executor(self, run_id: str, live: LiveRun) -> None:
         secrets = self._journal.secrets_file(run_id)
         launch: dict[str, Any] = {
             "run": run_id,
@@ -177,8 +148,9 @@ class Supervisor:
     def _relaunch(self) -> None:
         """A new starter is up: what the old one was asked, and did not do, is asked again."""
         for run_id, live in list(self._live.items()):
-            if live.pidfd is None and not live.is_started and not live.directory.is_locked():
-                self._ask_for_executor(run_id, live)
+            with contextlib.suppress(OSError):  # the sweep tries again
+                if live.pidfd is None and not self._journal.has_begun(run_id) and not live.directory.is_locked():
+                    self._ask_for_executor(run_id, live)
 
     def _forked(self, run_id: str, pid: int) -> None:
         live = self._live.get(run_id)
@@ -192,7 +164,7 @@ class Supervisor:
             _log.error("no executor could be forked for run %s: %s", run_id, why)
             self._live[run_id].is_asked = False  # the sweep tries again
 
-    def _adopt(self, run_id: str, live: _Live) -> None:
+    def _adopt(self, run_id: str, live: LiveRun) -> None:
         """Watch an executor that somebody else launched. Its pid is what it wrote into the lock it holds."""
         found = live.directory.executor()
         if found is not None and processes.start_time(found[0]) == found[1]:
@@ -200,16 +172,17 @@ class Supervisor:
             if live.directory.has(rundir.ABORT):
                 self._signal(run_id)  # the worker may have died between the intent and the signal
 
-    def _watch(self, run_id: str, live: _Live, pid: int) -> None:
+    def _watch(self, run_id: str, live: LiveRun, pid: int) -> None:
         loop = asyncio.get_running_loop()
         try:
             live.pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             loop.call_soon(self._gone, run_id)  # it is over already
             return
+        live.is_gone = False
         loop.add_reader(live.pidfd, self._gone, run_id)
 
-    def _unwatch(self, live: _Live) -> None:
+    def _unwatch(self, live: LiveRun) -> None:
         if live.pidfd is not None:
             asyncio.get_running_loop().remove_reader(live.pidfd)
             os.close(live.pidfd)
@@ -245,7 +218,7 @@ class Supervisor:
         except Exception:
             _log.exception("run %s cannot be looked at", run_id)
 
-    def _repair(self, run_id: str, live: _Live, error: Damaged) -> None:
+    def _repair(self, run_id: str, live: LiveRun, error: Damaged) -> None:
         """The job, or a bad disk, has spoilt our files of a run that is over: it ends all the same (J07, I1)."""
         _log.error("run %s: %s; it is ended", run_id, error)
         for name in (rundir.EXIT, rundir.STARTED):
@@ -260,7 +233,7 @@ class Supervisor:
         live.is_settling = True
         self._spawn(self._settle(run_id, live))
 
-    def _tell_progress(self, run_id: str, live: _Live) -> None:
+    def _tell_progress(self, run_id: str, live: LiveRun) -> None:
         if not live.is_started:
             started = live.directory.read_object(rundir.STARTED)
             if started is None:
@@ -282,7 +255,9 @@ class Supervisor:
             if len(results[1]) <= RESULTS_INLINE:
                 self._watcher.results(run_id, *results)
 
-    def _tell_end(self, run_id: str, live: _Live) -> None:
+    def _tell_end(self, run_id: str, live: LiveRun) -> None:
+        # What is told stays so: its executor may have been killed before the name of the record was durable.
+        live.directory.disk.sync_directory(live.directory.path)
         record = self._journal.record(run_id)
         sizes = self._journal.sizes(run_id)
         assert record is not None
@@ -300,21 +275,30 @@ class Supervisor:
         if live is None:
             return
         self._unwatch(live)
+        live.is_gone = True
         self._look(run_id)
         try:
             if run_id in self._live:
                 self._find_executor(run_id, live)
         except (Damaged, OSError) as error:
-            _log.error("run %s: %s", run_id, error)  # the sweep tries again
+            self._refused(run_id, live, error)
 
-    def _find_executor(self, run_id: str, live: _Live) -> None:
+    def _refused(self, run_id: str, live: LiveRun, error: Damaged | OSError) -> None:
+        """The disk did not let us find out, or write, how a run ended. The sweep tries again, a few times."""
+        live.failures += 1
+        _log.error("run %s: %s", run_id, error)
+        if live.failures >= _SETTLES and live.is_gone and live.is_started and isinstance(error, OSError):
+            self._tell_unwritten(run_id, live, error)
+
+    def _find_executor(self, run_id: str, live: LiveRun) -> None:
         """There is no end and nobody is watched: is there another executor, an end to be written, or one to launch?"""
         if live.is_settling or live.pidfd is not None:
             return
+        with contextlib.suppress(FileNotFoundError):
+            live.directory.open_up()
         if live.directory.is_locked():
             self._adopt(run_id, live)
-        elif live.is_started or live.directory.has(rundir.STARTED):  # it has begun, whatever its job left of it (I2)
-            os.makedirs(live.directory.path, mode=0o700, exist_ok=True)
+        elif live.is_started or self._journal.has_begun(run_id):  # whatever its job left of it (I2)
             live.is_settling = True
             self._spawn(self._settle(run_id, live))
         elif live.launches >= _LAUNCHES:
@@ -325,20 +309,43 @@ class Supervisor:
         elif asyncio.get_running_loop().time() - live.launched_at >= self._patience(live):
             self._ask_for_executor(run_id, live)
 
-    def _patience(self, live: _Live) -> float:
+    def _patience(self, live: LiveRun) -> float:
         """Seconds after a launch before the next: at once when the first executor died, then longer and longer."""
         if live.is_asked:
             return _LAUNCH_WITHIN
         return 0.0 if live.launches <= 1 else 0.25 * 2**live.launches
 
-    async def _settle(self, run_id: str, live: _Live) -> None:
+    async def _settle(self, run_id: str, live: LiveRun) -> None:
         """In a thread, because it reads the whole log."""
         _log.warning("the executor of run %s is gone without an exit record", run_id)
+        await self._starter.sweep(run_id)
         try:
             await asyncio.to_thread(self._journal.settle, run_id)
+        except OSError as error:
+            live.is_gone = live.is_started = True
+            self._refused(run_id, live, error)
         finally:
             live.is_settling = False
         self._look(run_id)
+
+    def _tell_unwritten(self, run_id: str, live: LiveRun, error: OSError) -> None:
+        """The disk takes no exit record. The master hears of the end all the same, and keeps what it has (F17, F18)."""
+        if self._live.get(run_id) is not live:
+            return
+        processes.kill_carrying(run_id)
+        is_full = error.errno in NO_SPACE
+        why = "the disk of the worker is full" if is_full else "storage error on the worker"
+        empty = rundir.sha256(b"")
+        record = Record(
+            status="errored",
+            at=round(time.time(), 3),
+            digests={OUTPUT: empty, NOTES: empty},
+            reason="disk_full" if is_full else "internal_error",
+            sentence=f"{why}: the end of the run could not be written: {error.strerror}",
+        )
+        self._unwatch(live)
+        del self._live[run_id]
+        self._watcher.exited(run_id, {OUTPUT: 0, NOTES: 0}, record)
 
     async def _sweep_for_ever(self) -> None:
         """The safety net: what a lost datagram, signal or answer would leave undone."""
@@ -349,7 +356,7 @@ class Supervisor:
                     try:
                         self._find_executor(run_id, live)
                     except (Damaged, OSError) as error:
-                        _log.error("run %s: %s", run_id, error)
+                        self._refused(run_id, live, error)
             if self._journal.has_trash and not self._work:
                 self._spawn(asyncio.to_thread(self._journal.empty_trash))
             await asyncio.sleep(_SWEEP_EVERY)
@@ -363,15 +370,3 @@ class Supervisor:
         self._work.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s: %s", type(error).__name__, error)
-
-
-def _bind(journal: Journal) -> socket.socket:
-    """The datagram socket of the journal, bound by way of its directory: a socket's path may have 107 bytes."""
-    home = os.open(journal.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        (journal.directory / SOCKET).unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        listening.bind(f"/proc/self/fd/{home}/{SOCKET}")
-    finally:
-        os.close(home)
-    return listening

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.model.positions import command_words
+
 SETUP, COMMANDS, TEARDOWN = "setup_commands", "commands", "teardown_commands"
 
 
 class Ending:
     """How one command ended: exactly one of exit ``code``, ``signal`` name, or ``error``, why it never started.
 
-    ``reason`` goes with ``error``: ``start_failed`` or ``format_error``. ``ended_by``: ``abort`` or ``timeout`` when we
-    ended it; ``limit`` then says which limit, and ``is_run_over`` whether it was that of the whole run. ``survivors``:
-    pids that SIGKILL did not end.
+    ``reason`` goes with ``error``: ``start_failed`` or ``format_error``. ``ended_by``: ``abort``, ``timeout`` or
+    ``disk_full`` when we ended it; ``limit`` then says which limit, and ``is_run_over`` whether it was that of the
+    whole run. ``survivors``: pids that SIGKILL did not end.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Ending:
             return f"{name} was ended: {self.limit}"
         if self.ended_by == "abort":
             return f"{name} was aborted"
+        if self.ended_by == "disk_full":
+            return f"{name} was ended: the disk of the worker was full, and its job wants all of its output"
         if self.is_out_of_memory:
             return f"{name} was killed: out of memory{self.memory_limit}"
         if self.signal is not None:
@@ -83,9 +87,16 @@ class Verdict:
         else:
             self.notes.append(sentence)
 
+    def spoil(self, sentence: str) -> None:
+        """The job has spoilt our files: whatever was decided before is not known any more (J07)."""
+        self.notes += [self.sentence] if self.sentence else []
+        self.exit = {}
+        self._decide("errored", "internal_error", sentence)
+
     def add(self, phase: str, name: str, ending: Ending) -> None:
         """A command ended. ``name``: as ``commands[0]``, with its own name behind if it has one."""
-        sentence = ending.sentence(name)
+        words = command_words(name)
+        sentence = ending.sentence(words)
         if self.is_good:
             command = name.partition(" ")[0]
             how = {"code": ending.code, "signal": ending.signal}
@@ -99,9 +110,11 @@ class Verdict:
         elif not self.is_good:
             self.notes.append(sentence)
         elif ending.ended_by == "abort":
-            self._decide("aborted", "requested", f"aborted while {name} was running{ending.limit}")
+            self._decide("aborted", "requested", f"aborted while {words} was running{ending.limit}")
         elif phase == TEARDOWN:
             self._decide("errored", "teardown_failed", sentence)
+        elif ending.ended_by == "disk_full":
+            self._decide("errored", "disk_full", sentence)
         elif ending.reason is not None:
             self._decide("errored", ending.reason, sentence)
         elif ending.is_run_over:

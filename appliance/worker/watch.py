@@ -42,17 +42,21 @@ class Watch:
         limits: list[Limit],
         *,
         abort_grace: Callable[[], float | None],
+        is_log_full: Callable[[], bool],
         grace: float,
         tick: Callable[[], None],
         grew: Callable[[], float | None],
     ) -> None:
         """``abort_grace``: seconds of grace once an abort was asked, else None. ``grace``: after a limit.
 
+        ``is_log_full``: output was lost, and that ends the command (F17).
+
         ``tick``: called each second. ``grew``: called after output; answers when it wants to be called again.
         """
         self._child, self._tree, self._output = child, tree, output
         self._limit = min(limits, key=lambda one: one.at) if limits else None
         self._abort_grace, self._grace, self._tick, self._grew = abort_grace, grace, tick, grew
+        self._is_log_full = is_log_full
         self._poll = select.poll()
         self._poll.register(tree.wake, select.POLLIN)
         self._is_open = True  # the pipe
@@ -114,7 +118,7 @@ class Watch:
         return status
 
     def _end_if_asked(self, now: float, status: int | None) -> None:
-        """Abort or limit: ask the tree to end, and end it when the grace is over."""
+        """Abort, limit or full disk: ask the tree to end, and end it when the grace is over."""
         if self.ended_by is None:
             grace = self._abort_grace()
             if grace is not None:
@@ -122,6 +126,8 @@ class Watch:
             elif self._limit is not None and now >= self._limit.at and status is None:
                 self.ended_by, self.limit, grace = "timeout", self._limit.sentence, self._grace
                 self.is_run_over = self._limit.is_of_run
+            elif status is None and self._is_log_full():
+                self.ended_by, grace = "disk_full", self._grace
             if grace is not None:
                 self._limit = None
                 self._kill_at = now + grace

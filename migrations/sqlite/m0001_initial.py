@@ -19,16 +19,12 @@ STATEMENTS = (
     # -- lineage
     """
     CREATE TABLE identity (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        cluster TEXT NOT NULL
+        one INTEGER PRIMARY KEY CHECK (one = 1), cluster TEXT NOT NULL
     ) STRICT
     """,
     """
     CREATE TABLE lineage (
-        epoch INTEGER PRIMARY KEY,
-        incarnation TEXT NOT NULL,
-        boot_id TEXT NOT NULL,
-        started_at INTEGER NOT NULL
+        epoch INTEGER PRIMARY KEY, incarnation TEXT NOT NULL, boot_id TEXT NOT NULL, started_at INTEGER NOT NULL
     ) STRICT
     """,
     """
@@ -39,6 +35,31 @@ STATEMENTS = (
     CREATE TRIGGER lineage_is_kept BEFORE DELETE ON lineage
     BEGIN SELECT RAISE(ABORT, 'lineage: rows are never deleted'); END
     """,
+    # -- recoveries: what a restored database has yet to hear from its workers (F24)
+    """
+    CREATE TABLE recovery (
+        number INTEGER PRIMARY KEY, began_at INTEGER NOT NULL, backup_at INTEGER,
+        released_at INTEGER, released_by TEXT, ended_at INTEGER
+    ) STRICT
+    """,
+    """
+    CREATE TABLE recovery_worker (
+        recovery INTEGER NOT NULL REFERENCES recovery,
+        worker_id TEXT NOT NULL, merged_at INTEGER, note TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (recovery, worker_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # was_live: when the recovery began. is_recovered: NULL as long as nobody has said.
+    """
+    CREATE TABLE recovery_run (
+        recovery INTEGER NOT NULL REFERENCES recovery,
+        id ANY NOT NULL,
+        was_live INTEGER NOT NULL CHECK (was_live IN (0, 1)),
+        is_recovered INTEGER CHECK (is_recovered IN (0, 1)),
+        PRIMARY KEY (recovery, id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX recovery_run_failed ON recovery_run (id) WHERE is_recovered = 0",
     # -- projects. What is gone from the files is hidden by removed_at; is_enabled_set is what was set at run time, and
     #    wins over the file's is_enabled; place is the order of the files.
     """
@@ -98,8 +119,7 @@ STATEMENTS = (
     #    the counter does not hang on the job.
     """
     CREATE TABLE word (
-        word INTEGER PRIMARY KEY,
-        text TEXT NOT NULL UNIQUE
+        word INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE
     ) STRICT
     """,
     """
@@ -167,6 +187,7 @@ STATEMENTS = (
         lease_cap ANY,
         lease_after INTEGER,
         streams BLOB,
+        recovered INTEGER NOT NULL DEFAULT 0,
         FOREIGN KEY (project, job) REFERENCES counter
     ) STRICT
     """,
@@ -297,6 +318,13 @@ STATEMENTS = (
         laid_over TEXT CHECK (json_valid(laid_over))
     ) STRICT
     """,
+    # What a worker reported of a run that had been ended without it.
+    """
+    CREATE TABLE late (
+        place INTEGER PRIMARY KEY REFERENCES run,
+        report TEXT NOT NULL CHECK (json_valid(report))
+    ) STRICT
+    """,
     # -- workers
     """
     CREATE TABLE worker (
@@ -314,6 +342,8 @@ STATEMENTS = (
         retired_journals TEXT NOT NULL,
         last_contact_at INTEGER,
         clock_offset REAL NOT NULL,
+        revoked_at INTEGER,
+        revoked_by TEXT,
         version INTEGER NOT NULL CHECK (version > 0)
     ) STRICT
     """,

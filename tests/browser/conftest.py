@@ -33,6 +33,16 @@ FLAGS = (
 )
 
 
+_REPLACED = "does not belong to the document"
+_kept: set[Path] = set()  # where pictures went
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the pictures are: somebody should look at them."""
+    for directory in sorted(_kept):
+        terminalreporter.write_line(f"{len(list(directory.glob('*.png')))} pictures of pages: {directory}")
+
+
 class Window:
     """A browser window on one site. Everything it complains about, CSP reports included, is kept in ``complaints``."""
 
@@ -96,11 +106,19 @@ class Window:
 
     def wait(self, condition: Any, seconds: float = 20) -> Any:
         """Until the condition holds; an element that was replaced meanwhile is looked for again."""
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait
 
+        def holds(_: Any) -> Any:
+            try:
+                return condition()
+            except WebDriverException as error:
+                if _REPLACED in str(error):  # chromedriver says so where it means "stale"
+                    return None
+                raise
+
         wait = WebDriverWait(self.driver, seconds, 0.05, [StaleElementReferenceException])
-        return wait.until(lambda _: condition())
+        return wait.until(holds)
 
     def complaints(self) -> list[str]:
         """What the console and the content policy said since the last call."""
@@ -123,6 +141,7 @@ class Window:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         directory.mkdir(parents=True, exist_ok=True)
+        _kept.add(directory)
         (directory / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
@@ -202,6 +221,13 @@ def address(site: Site) -> Iterator[str]:
     with site.listening() as address:
         fill(site)  # after the start: what a log held before it is not durable, and is cut
         yield address
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures are kept: ORCHESTRA_PICTURES, else with the files of the tests."""
+    named = os.environ.get("ORCHESTRA_PICTURES")
+    return Path(named) if named else tmp_path_factory.mktemp("pictures")
 
 
 @pytest.fixture

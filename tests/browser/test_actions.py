@@ -66,6 +66,7 @@ def test_req_V1_every_page_and_action_works(visitor: Window, fresh: Site, script
     window.look(scripts=scripts)
     come_in(window, fresh)
     trigger_and_stop(window, fresh, scripts)
+    give_up_and_release(window, fresh)
     read_logs(window, fresh)
     filter_runs(window)
     look_after_workers(window, fresh, scripts)
@@ -100,6 +101,12 @@ def trigger_and_stop(window: Window, site: Site, scripts: bool) -> None:
     press(window, "#dashboard a.button", "Choose a job")
     press(window, "main a", "Website")
     press(window, "main a", "Deploy")
+    for place, action in (("/p/website", "/projects/website"), ("/p/website/deploy", "/p/website/deploy")):
+        window.open(place)
+        for verb, told in (("disable", "is disabled: its runs wait"), ("enable", "is enabled: its runs start again")):
+            window.submit(f"{action}/{verb}")
+            window.wait(lambda: window.path == place)  # noqa: B023 -- waited for here
+            reads(window, told)
     window.submit("/p/website/deploy")
     window.wait(lambda: window.path == "/p/website/deploy/1")
     press(window, "form[action$='/cancel'] button")
@@ -123,11 +130,29 @@ def trigger_and_stop(window: Window, site: Site, scripts: bool) -> None:
     site.finish(site.parts.runs.get(run.id), Status.ABORTED, LOG)
 
 
+def give_up_and_release(window: Window, site: Site) -> None:
+    """A run whose worker is away is declared lost; what a restore keeps waiting is given out."""
+    run = site.run("deploy", Status.RUNNING, LOG)
+    there = set(site.present.connected)
+    site.present.connected.clear()
+    window.open(f"/p/website/deploy/{run.number}")
+    form = "form[action$='/declare-lost']"
+    press(window, f".confirm:has({form}) summary")
+    press(window, f"{form} button")
+    reads(window, "declared lost by nina")
+    site.present.connected |= there
+    site.parts.recoveries.begin("a test says so")
+    window.open("/")
+    press(window, ".confirm:has(form[action='/recovery/release']) summary")
+    press(window, "form[action='/recovery/release'] button")
+    reads(window, "The runs of the backup are given out now.")
+
+
 def read_logs(window: Window, site: Site) -> None:
     """Part by part, to a line, and as a file."""
-    site.run("nightly", Status.SUCCEEDED, b"".join(b"row %d\n" % number for number in range(5000)))
+    run = site.run("nightly", Status.SUCCEEDED, b"".join(b"row %d\n" % number for number in range(5000)))
     window.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "deny"})
-    window.open("/p/website/nightly/2/log")
+    window.open(f"/p/website/nightly/{run.number}/log")
     reads(window, "row 1999")
     press(window, "nav.paging a[rel=next]")
     reads(window, "row 3999")
@@ -146,7 +171,7 @@ def filter_runs(window: Window) -> None:
     window.wait(lambda: "status=cancelled" in window.path)
     window.wait(lambda: [one.text for one in window.all("#runs .name")] == ["website/deploy#1"])
     press(window, "form.filters a", "Clear")
-    window.wait(lambda: window.path == "/runs" and len(window.all("#runs .name")) == 4)
+    window.wait(lambda: window.path == "/runs" and len(window.all("#runs .name")) == 5)
 
 
 def look_after_workers(window: Window, site: Site, scripts: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,12 +38,6 @@ def addresses(sites: Mapping[str, Site]) -> Iterator[Mapping[str, str]]:
         found = {name: stack.enter_context(site.listening()) for name, site in sites.items()}
         fill_sites(sites)
         yield found
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where pictures are kept: ORCHESTRA_PICTURES, else with the test's own files."""
-    return Path(os.environ.get("ORCHESTRA_PICTURES") or tmp_path)
 
 
 def visits(

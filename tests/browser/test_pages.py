@@ -65,9 +65,11 @@ def test_every_control_of_a_page_is_reached_by_the_keyboard_in_reading_order_and
     for path in ("/p/website/test", "/runs", "/workers", "/me"):
         window.open(path)
         reached = []
-        for _ in range(120):
+        for _ in range(200):
             window.driver.switch_to.active_element.send_keys("\ue004")
             found = window.driver.execute_script(CONTROLS + FOCUSED)
+            if found is not None and reached and found["at"] == reached[-1]["at"]:
+                continue  # the next part of a day
             if found is None or found["at"] in [one["at"] for one in reached]:
                 break
             reached.append(found)

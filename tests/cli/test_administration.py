@@ -13,9 +13,10 @@ import pytest
 
 from appliance.config import load_worker, read_worker_token
 from tests.cli.conftest import Run
+from tests.cli.wrong_lines import TOKEN
 from tests.client.conftest import Reply, Service
 
-TOKEN = "orc_w_" + "a" * 64 + "bcdef0"
+ID = "0b9b6a4e-3f0e-4c6b-9d55-1f6e1b9a7c11"
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -35,6 +36,9 @@ def test_workers_are_listed_shown_enabled_and_removed(ask: Run, service: Service
     one = {"name": "w", "is_active": True, "is_enabled": False, "used": 1, "slots": 4, "last_contact_at": None}
     service.replies = [Reply(document={"items": [one], "next": None})]
     assert ask("worker", "list").out.splitlines()[1].split() == b"w connected no 1 of 4 -".split()
+    revoked = {**one, "is_active": False, "revoked_at": "2026-01-01T00:00:00.000Z"}
+    service.replies = [Reply(document={"items": [revoked], "next": None})]
+    assert ask("worker", "list").out.splitlines()[1].split() == b"w revoked no 1 of 4 -".split()
     service.replies = [Reply(document=one)]
     assert json.loads(ask("worker", "show", "w", "--json").out) == one
     for verb in ("enable", "disable", "remove"):
@@ -146,11 +150,11 @@ def test_req_S_85_a_password_is_not_sent_in_the_clear_to_another_machine(orchest
 
 
 def test_tokens_are_listed_and_revoked(ask: Run, service: Service) -> None:
-    service.replies = [Reply(document={"items": [{"id": "t", "label": "laptop"}], "next": None})]
-    assert ask("token", "list").out.splitlines()[1].split() == b"t laptop - - -".split()
+    service.replies = [Reply(document={"items": [{"id": ID, "label": "laptop"}], "next": None})]
+    assert ask("token", "list").out.splitlines()[1].split() == f"{ID} laptop - - -".encode().split()
     service.replies = [Reply(204, body=b"")]
-    assert ask("token", "revoke", "t").code == 0
-    assert (service.asked[-1].method, service.asked[-1].path) == ("DELETE", "/api/v1/me/tokens/t")
+    assert ask("token", "revoke", ID).code == 0
+    assert (service.asked[-1].method, service.asked[-1].path) == ("DELETE", f"/api/v1/me/tokens/{ID}")
 
 
 GOOD = """

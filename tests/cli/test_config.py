@@ -10,6 +10,7 @@ import pytest
 
 import appliance
 from appliance.project_files import read_files
+from tests.bad_project_files import BAD, EXPECTED_BESIDE
 from tests.cli.conftest import Run
 from tests.client.conftest import Reply, Service, problem
 from tests.web.test_openapi import faults
@@ -100,6 +101,38 @@ def test_all_that_is_wrong_with_several_files_is_told_in_their_order(orchestra: 
         f"{tmp_path}/{name}" for name in ("a.yaml:1", "b.yaml:4", "c.yaml:2")
     ]
     assert ": website/test: jobs[0].timeuot: 'timeuot' is not a known key; did you mean 'timeout'?" in lines[1]
+
+
+KINDS = {
+    "an unknown job": "a schedule of no job",
+    "an unknown job of a pipeline": "a pipeline of no job",
+    "a cycle of elements": "elements that wait for each other",
+    "a cycle of pipelines": "a pipeline that starts itself",
+    "a bad parameter": "a default of another type",
+    "an undefined format name": "an unknown format name",
+    "a duplicate identifier": "two jobs in Python",
+    "an unknown key": "an unknown key",
+}
+"""The findings that people rely on most, by a file of tests/bad_project_files.py that has it."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_req_D3_a_finding_has_file_line_and_reason_for_people_and_for_programs(
+    orchestra: Run, tmp_path: Path, kind: str
+) -> None:
+    (bad,) = (one for one in BAD if one.name == KINDS[kind])
+    file = tmp_path / f"bad{bad.suffix}"
+    file.write_text(bad.text)
+    ran = orchestra("config", "check", file)
+    shown = [line for line in ran.out.decode().splitlines() if not line.endswith(EXPECTED_BESIDE)]
+    assert (ran.code, ran.err, len(shown)) == (1, "", 1)
+    assert shown[0].startswith(f"{file}:{bad.line}: {bad.subject}: ") and bad.words in shown[0]
+    ran = orchestra("config", "check", file, "--json")
+    found = [one for one in json.loads(ran.out)["findings"] if not one["sentence"].endswith(EXPECTED_BESIDE)]
+    assert (ran.code, len(found)) == (1, 1)
+    assert (found[0]["file"], found[0]["line"], found[0]["subject"]) == (str(file), bad.line, bad.subject)
+    assert bad.words in found[0]["sentence"]
+    assert found[0]["severity"] in ("warning", "blocking", "refusing")
 
 
 # diff

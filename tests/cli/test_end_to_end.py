@@ -16,6 +16,7 @@ import pytest
 
 import appliance
 from appliance.client import Client
+from tests.cli.wrong_lines import TOKEN
 from tests.journeys.site import COMMAND, ENVIRONMENT, PASSWORD, Site, opened
 
 JOB_ORCHESTRA = Path(appliance.__file__).with_name("examples") / "job-orchestra.py"
@@ -140,8 +141,8 @@ def test_req_S_85_a_token_that_the_server_refuses_or_knows_by_another_name_is_no
 ) -> None:
     made = json.loads(site.out("worker", "token", "build-1", "--json"))
     join = ["worker", "join", site.url]
-    wrong = site.run(*join, "orc_w_" + "0" * 70, "--data", str(tmp_path / "w"))
-    assert (wrong.returncode, b"does not accept this worker's token" in wrong.stderr) == (4, True)
+    wrong = site.run(*join, TOKEN, "--data", str(tmp_path / "w"))
+    assert (wrong.returncode, b"does not know this token" in wrong.stderr) == (4, True)
     other = site.run(*join, made["token"], "--name", "build-2", "--data", str(tmp_path / "w"))
     assert (other.returncode, b"belongs to the worker 'build-1'" in other.stderr) == (1, True)
     assert not (tmp_path / "w").exists()
@@ -247,11 +248,15 @@ def test_the_demo_runs_the_real_job_tells_where_to_log_in_and_leaves_nothing(tmp
 def test_the_demo_once_ends_1_when_it_is_told_to_stop_early(tmp_path: Path) -> None:
     environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
-        [*COMMAND, "demo", "--once"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "demo", "--once", "--json"],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline()
+        assert json.loads(process.stdout.readline()).keys() == {"offset", "text"}
         process.terminate()
         process.stdout.read()
         assert b"did not end in time" not in process.stderr.read()

@@ -83,11 +83,11 @@ def test_following_copies_the_log_and_tells_the_outcome_apart(
     ask: Run, service: Service, status: str, code: int
 ) -> None:
     content = b"\x1b[31mred\xff\x00\r\nno newline"
-    ended = run(status, sentence="commands[0] ended with exit code 3")
+    ended = run(status, sentence="command 1 ended with exit code 3")
     service.replies = [Reply(201, run()), Reply(document=ended), log(content), Reply(document=ended)]
     ran = ask("trigger", "p/j", "--follow")
     assert (ran.code, ran.out) == (code, content)
-    assert ran.err == f"p/j#7\np/j#7 {status}: commands[0] ended with exit code 3\n"
+    assert ran.err == f"p/j#7\np/j#7 {status}: command 1 ended with exit code 3\n"
 
 
 def test_a_job_that_is_not_there_is_exit_code_3(ask: Run, service: Service) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from appliance.model import run_state
 from appliance.model.run_state import Reason, Status
 from appliance.settings_text import Seconds, Size
+from tests.house import project_files
 from tests.house.repository_tree import ROOT, source
 
 STATUSES = {
@@ -64,7 +65,8 @@ WORKER_KEYS = {
     "properties": "What it says of itself, beside os, architecture, hostname, python, cpus and memory.",
     "environment": "Variables for every command of every run.",
     "retention": "How long a run is kept here after the server has stored it.",
-    "retention_size": "The most that such runs may take; the oldest go first.",
+    "retention_size": "The most that such runs may take, and at most a quarter of the disk; the oldest go first.",
+    "min_free": "With less free space no new run is taken. Without it: 1 GiB, or 5 % of the disk if that is less.",
 }
 
 _SERVER, _CLIENT, _WORKER = "the server", "all other commands", "the worker"
@@ -231,7 +233,26 @@ def service() -> str:
         if route.kind == "api":
             path = re.sub(r"<(?:path:)?(\w+)(?::\w+)?>", r"{\1}", route.path)
             lines.append(f"| `{route.method} {path}` | {route.right} | {route.summary} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_queries()]) + "\n"
+
+
+def _queries() -> list[str]:
+    """What may stand in the query of each route, and the orders that lists have."""
+    from appliance.web.openapi import describe
+    from appliance.web.service import ROUTES
+
+    lines = ["", "## Queries", "", 'A filter that is given more than once means "or".', ""]
+    lines += ["| path | query |", "|---|---|"]
+    for path, operations in describe(ROUTES)["paths"].items():
+        given = [one for one in operations.get("get", {}).get("parameters", []) if one["in"] == "query"]
+        shown = [f"`{one['name']}`{_choices(one['schema'].get('enum', ()))}" for one in given]
+        if shown:
+            lines.append(f"| `{path}` | {', '.join(shown)} |")
+    return lines
+
+
+def _choices(values: Sequence[str]) -> str:
+    return f" ({', '.join(f'`{value}`' for value in values)})" if values else ""
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -239,6 +260,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings,
     "docs/reference/commands.md": commands,
     "docs/reference/service.md": service,
+    "docs/reference/project-files.md": project_files.page,
 }
 LIFE = ROOT / "docs" / "explanation" / "life-of-a-run.md"
 DIAGRAM = re.compile(r"```mermaid\n.*?```", re.DOTALL)

@@ -22,6 +22,7 @@ HOMES = {
     "websockets": (
         "appliance/master/",
         "appliance/worker/link.py",
+        "appliance/worker/joining.py",  # a first try, before there is a link
         "appliance/worker/reasons.py",  # what a failed connection means, in words
         "appliance/client/",
     ),

@@ -15,6 +15,7 @@ BANNED = {"manager", "provider", "helper", "util", "utils", "common", "misc", "d
 GIVEN_NAMES = {
     "Data",  # a data frame is what the worker protocol calls it (reliability.md 5)
     *("handle_accept", "handle_read", "handle_close"),  # waitress calls them
+    "process_redirect",  # websockets calls it
 }
 PRODUCT = ("appliance", "migrations", "systemd")
 SECRET = re.compile(r"(^|_)(secret|token|mac|sig|signature|digest|csrf|cap)$", re.IGNORECASE)

@@ -80,10 +80,29 @@ class Program:
         """With SIGTERM; answers the exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Until it ends by itself; answers the exit code."""
+        assert self._child is not None
+        try:
+            return self._child.wait(LONG_ENOUGH)
+        finally:
+            if self._child.stdout is not None:
+                self._child.stdout.close()
+
     def hang_up(self) -> None:
         """SIGHUP: a server reads its project files again, at a time of its own."""
         assert self._child is not None
         self._child.send_signal(signal.SIGHUP)
+
+    def pause(self) -> None:
+        """SIGSTOP: it lives, and does nothing until ``go_on``."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After ``pause``."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGCONT)
 
     def _end(self, number: int) -> int:
         if self._child is None:

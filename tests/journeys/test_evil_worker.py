@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import uuid
 import zlib
@@ -18,6 +19,7 @@ from appliance.wire import CHUNK, MESSAGE_LIMIT, frames
 from tests.journeys.printing import JOB, Printing
 from tests.journeys.raw_worker import RawWorker, dial
 from tests.journeys.site import LONG_ENOUGH, Site, opened
+from tests.master.test_mutated_frames import mutated
 
 NOBODYS_RUN = str(uuid.UUID(int=7, version=4))
 PRINT = {**JOB, "requires": {"who": "honest"}}
@@ -349,3 +351,36 @@ def test_fault_F36_a_thousand_messages_at_once_are_all_answered(evil: RawWorker)
     for number in range(1000):
         evil.say("accepted", run=str(uuid.UUID(int=number, version=4)))
     assert {evil.hear("error")["code"] for _ in range(1000)} == {"not_yours"}
+
+
+def flood(site: Site, token: str, frames_to_send: int) -> int:
+    """So many mutated frames, over as many connections as that takes; answers how many that were."""
+    rng = random.Random(36)
+    words: list[str | bytes] = [said for said, _ in SAID.values() if len(said) < 10_000]
+    words += [frame(), ended("failed"), text("beat", at=1), text("accepted", run=NOBODYS_RUN)]
+    sent = connections = 0
+    while sent < frames_to_send:
+        connections += 1
+        with RawWorker(site, token, journal="e" * 32) as worker:
+            worker.greet()
+            for _ in range(60):
+                said = mutated(rng, rng.choice(words))
+                if isinstance(said, str):
+                    said = said.encode(errors="surrogateescape").decode(errors="replace")
+                worker.send(said)
+            sent += 60
+            assert worker.closed()[0] in (4400, 4429, 1009, 1006)  # 1006: it was reset while we still sent
+    return connections
+
+
+def test_fault_F36_frames_with_changed_bytes_close_a_connection_and_harm_nobody(site: Site, token: str) -> None:
+    print(f"{flood(site, token, 1_200)} connections closed")
+    site.assert_healthy()
+    (run,) = site.client.runs(project="journeys", job="print")
+    assert run["status"] == "running"
+
+
+@pytest.mark.long
+def test_fault_F36_ten_thousand_frames_with_changed_bytes_harm_nobody(site: Site, token: str) -> None:
+    print(f"{flood(site, token, 10_000)} connections closed")
+    site.assert_healthy()

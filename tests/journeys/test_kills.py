@@ -5,6 +5,7 @@ Killed with SIGKILL at ten moments each; the job tells the moment, or the events
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.crash_test.victims import find, strike
 from tests.journeys.printing import Printing
 from tests.journeys.site import Site, is_alive, wait_for_end
 
@@ -130,6 +132,44 @@ def test_fault_F01_server_and_worker_killed_together_cost_a_run_nothing(
     site: Site, tmp_path: Path, moment: str
 ) -> None:
     survive(site, tmp_path, moment, [site.server.kill, site.worker.kill])
+
+
+def test_fault_F03_the_command_goes_on_as_the_same_process_when_its_worker_is_killed(
+    site: Site, tmp_path: Path
+) -> None:
+    printing = Printing(site, tmp_path, "begin", "middle", code=7)
+    printing.trigger()
+    with printing.at("begin") as pid:
+        site.worker.kill()
+        assert is_alive(pid)
+    with printing.at("middle") as still:  # it has printed half of its output while there was no worker
+        assert still == pid
+        site.worker.start()
+        site.reach(printing.run_id, lambda run: run["status"] == "running")
+        assert is_alive(pid)
+        assert printing.pid == pid
+    assert printing.assert_ended_well()["reason"] == "exit_code"
+    site.assert_healthy()
+
+
+def test_fault_F05_a_killed_executor_takes_the_command_along_and_the_output_so_far_is_kept(
+    site: Site, tmp_path: Path
+) -> None:
+    printing = Printing(site, tmp_path, "middle")
+    run_id = printing.trigger()
+    with printing.at("middle") as pid:
+        (executor,) = [one for one in find([site.directory / "here"]) if one.kind == "executor"]
+        assert executor.run_id == run_id
+        assert strike(executor, signal.SIGKILL, [site.directory / "here"])
+        wait_for_end(pid)
+        ended = site.wait(run_id)
+    assert (ended["status"], ended["reason"]) == ("errored", "executor_killed")
+    assert "executor was killed; output until" in ended["sentence"]
+    assert ended["log"]["verified"]
+    log, written = site.log(run_id), (tmp_path / "copy").read_bytes()
+    assert log and written.startswith(log)
+    assert find([site.directory / "here"]) == []
+    site.assert_healthy()
 
 
 def survive(site: Site, place: Path, name: str, kills: list[Callable[[], None]]) -> None:

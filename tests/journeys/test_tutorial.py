@@ -178,16 +178,15 @@ def test_the_tutorial_is_true_from_its_first_command_to_its_last(reader: Reader)
     assert "told to end" in reader.run(abort)
     reader.run("orchestra run wait example/slow-output#latest", code=1)
 
-    write, check, mine = todo[7][:3]
+    write, check, apply, mine = todo[7][:4]
     reader.run(write)
-    reader.run(check)
-    reader.press_ctrl_c("server")
-    reader.serve(serve)
+    assert "nothing is wrong" in reader.run(check)
+    assert "+ project mine" in reader.run(apply)
     assert "mine/today#1 succeeded" in reader.run(mine)
 
     reader.press_ctrl_c("worker")
     reader.press_ctrl_c("server")
-    (clean,) = todo[7][3:]
+    (clean,) = todo[7][4:]
     reader.run(clean)
     assert [one for one in reader.home.rglob("*") if one.is_file()] == []
-    assert not re.search(r"ERROR|CRITICAL|Traceback|configuration:", reader.told())
+    assert not re.search(r"ERROR|CRITICAL|Traceback|projects: configuration:", reader.told())

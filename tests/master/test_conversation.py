@@ -12,7 +12,7 @@ from appliance.events import LogGrew, RunChanged, WorkerChanged
 from appliance.master import conversation
 from appliance.master.roster import Seat
 from appliance.model.entities import Run
-from appliance.model.errors import Full
+from appliance.model.errors import Full, Unavailable
 from appliance.model.run_state import Reason, Status
 from appliance.wire import Close, frames
 from appliance.wire import messages as m
@@ -338,7 +338,7 @@ def test_req_S_20_a_word_about_a_run_of_others_is_answered_with_an_error_and_the
     assert place.now(run).status is Status.RUNNING
 
 
-@pytest.mark.parametrize("error", [Full("no space is left"), RuntimeError("a bug")])
+@pytest.mark.parametrize("error", [Unavailable("busy"), RuntimeError("a bug")])
 def test_fault_F16_fault_F19_what_cannot_be_stored_is_not_acknowledged_and_the_worker_comes_back(
     place: Place, error: Exception
 ) -> None:
@@ -351,6 +351,34 @@ def test_fault_F16_fault_F19_what_cannot_be_stored_is_not_acknowledged_and_the_w
     talk.take(data(run, 0, b"x" * 65_536))
     assert ear.closed is not None and ear.closed[0] == Close.RESTART
     assert ear.heard(m.Ack) == []
+
+
+def test_fault_F16_without_room_a_run_waits_and_the_connection_stays_until_there_is_some(place: Place) -> None:
+    talk, ear, _ = place.connect(place.worker())
+    stalled, other = place.trigger(), place.trigger()
+    place.dispatcher.step()
+    append = place.logs.append
+
+    def fail(*_: object) -> int:
+        raise Full("the disk is full")
+
+    place.logs.append = fail
+    talk.take(data(stalled, 0, b"x" * 65_536))
+    place.logs.append = append
+    talk.take(data(stalled, 65_536, b"x"))  # on its way already: neither stored nor a gap
+    talk.take(m.Accepted(id=2, run=stalled.id))
+    talk.take(m.Accepted(id=3, run=other.id))
+    assert ear.heard(m.Ack) == [] and ear.heard(m.Nack) == []
+    assert (place.now(stalled).status, place.now(other).status) == (Status.ASSIGNED, Status.RUNNING)
+    assert ear.closed is None
+    place.roster.resume()
+    assert ear.closed is not None and ear.closed[0] == Close.RESTART
+
+
+def test_fault_F16_nobody_is_sent_away_who_waits_for_nothing(place: Place) -> None:
+    _, ear, _ = place.connect(place.worker())
+    place.roster.resume()
+    assert ear.closed is None
 
 
 def test_words_before_the_hello_is_merged_change_nothing(place: Place) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from appliance.events import ProjectsChanged, WorkerChanged
+from appliance.master.dispatcher import RETRY_AFTER
 from appliance.master.roster import Seat
 from appliance.model.entities import Run, Worker
 from appliance.model.errors import Unavailable
@@ -174,11 +175,22 @@ def test_defect_J02_a_run_that_could_not_be_given_waits_and_is_given_later(
 
     store.grant = hiccup  # type: ignore[assignment, method-assign]  # a fault, made to happen
     run = place.trigger()
-    place.dispatcher.step()
+    assert place.dispatcher.step() == RETRY_AFTER  # nobody will wake it when the storage is back
     assert given(ear) == [] and place.dispatcher.waiting == 1
     assert place.roster.used(worker.id) == 0
     assert "could not be given" in caplog.text
     store.grant = grant  # type: ignore[method-assign]  # the fault is over
+    place.dispatcher.step()
+    assert given(ear) == [run.id]
+
+
+def test_fault_F16_nothing_is_given_while_the_servers_disk_is_full(place: Place) -> None:
+    ear = sit(place, place.worker())
+    run = place.trigger()
+    place.has_room = False
+    assert place.dispatcher.step() is None
+    assert given(ear) == [] and place.dispatcher.waiting == 1
+    place.has_room = True
     place.dispatcher.step()
     assert given(ear) == [run.id]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from appliance.master.roster import Seat
+from appliance.master.sweeper import ANSWER_WITHIN
 from appliance.model.entities import Run, Worker
 from appliance.model.requests import Limits
 from appliance.model.run_state import Reason, Status
+from appliance.wire import messages as m
 from tests.lease_place import JOURNAL, Ear, Place, job
 
 HOUR = 3600.0
@@ -94,6 +96,27 @@ def test_fault_F10_time_in_which_the_master_was_down_does_not_count(place: Place
     place.clock.advance(2)
     assert place.sweeper.look_for_lost() == 1
     assert place.now(run).status is Status.LOST
+
+
+def test_defect_J18_fault_F11_a_worker_that_does_not_say_whether_it_takes_a_run_must_come_again(place: Place) -> None:
+    place.dispatcher.load()
+    worker = place.worker()
+    _, ear, _ = place.connect(worker)
+    run = place.trigger()
+    place.dispatcher.step()
+    assert place.now(run).status is Status.ASSIGNED
+    for seconds, expected in ((ANSWER_WITHIN - 1, 0), (2, 1)):
+        place.clock.advance(seconds)
+        assert place.sweeper.look_for_unanswered() == expected
+        assert (ear.closed is not None) == bool(expected)
+    assert ear.closed is not None and ear.closed[0] == 1012
+
+    talk, ear, _ = place.connect(worker)  # it has its time again
+    place.clock.advance(ANSWER_WITHIN - 1)
+    assert place.sweeper.look_for_unanswered() == 0
+    talk.take(m.Accepted(id=2, run=run.id))
+    place.clock.advance(1000)
+    assert place.sweeper.look_for_unanswered() == 0 and ear.closed is None
 
 
 def test_the_appliances_own_limit_holds_where_a_job_says_nothing() -> None:

@@ -44,6 +44,7 @@ CONTRACT_JOB: dict[str, Any] = {
     "grace": "10s",
     "lost_after": "never",
     "log_limit": "10GB",
+    "on_log_full": "abort",
     "is_enabled": True,
 }
 

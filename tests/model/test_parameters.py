@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.model.errors import Invalid
-from appliance.model.parameters import DASHES, TOTAL_LIMIT, as_text, from_text, resolve, variable
+from appliance.model.parameters import DASHES, TOTAL_LIMIT, as_text, from_text, resolve, resolve_text, variable
 from appliance.model.schema import Parameter
 
 STRING = Parameter("value")
@@ -231,6 +231,18 @@ def test_req_C1_text_of_another_type_is_refused_under_its_key(parameter: Paramet
     with pytest.raises(Invalid) as caught:
         from_text([parameter], {"value": text})
     assert list(caught.value.errors) == ["parameters.value"]
+
+
+def test_req_C1_a_form_is_told_all_that_is_wrong_at_once_in_its_own_order() -> None:
+    branch = Parameter("branch", pattern="[a-z]+")
+    ticket = Parameter("ticket", required=True)
+    given = {"branch": "a b", "value": "many", "ticket": "", "brunch": "x"}
+    with pytest.raises(Invalid) as caught:
+        resolve_text([branch, INT, ticket], given)
+    assert list(caught.value.errors) == [f"parameters.{key}" for key in ("brunch", "branch", "value", "ticket")]
+    assert resolve_text([branch, INT, ticket], {"branch": "main", "value": "7", "ticket": "A"}) == {
+        "branch": "main", "value": 7, "ticket": "A",
+    }  # fmt: skip
 
 
 def test_an_empty_field_of_a_form_is_a_value_only_where_it_can_be_one() -> None:

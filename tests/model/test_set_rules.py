@@ -33,8 +33,8 @@ def test_elements_name_jobs_and_projects_that_there_are() -> None:
     found = told(project("a", every=["b/wrok", "bb/work"]), project("b"))
     assert found == {
         "a/every": [
-            "jobs[1].definition.elements[0].job: there is no job 'wrok' (did you mean 'work'?) in project 'b'",
-            "jobs[1].definition.elements[1].project: there is no project 'bb' (did you mean 'b'?)",
+            "jobs[1].definition.elements[0].job: there is no job 'wrok' in project 'b'; did you mean 'work'?",
+            "jobs[1].definition.elements[1].project: there is no project 'bb'; did you mean 'b'?",
         ]
     }
 

@@ -114,3 +114,31 @@ def test_fault_F34_a_download_that_nobody_reads_ends(port: Port) -> None:
 )
 def test_inv_I7_a_head_that_the_parser_stumbles_over_is_answered(port: Port, head: bytes) -> None:
     assert port.ask(head).startswith(b"HTTP/1.1 400 ")
+
+
+def test_inv_I8_a_sign_of_life_comes_while_all_threads_wait() -> None:
+    held, waiting = threading.Event(), threading.Semaphore(0)
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/health":
+            waiting.release()
+            assert held.wait(LONG_ENOUGH)
+        start("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    server = WebServer(answer, "127.0.0.1", 0, lambda taken, _: taken.close(), ServerLimits(threads=THREADS))
+    server.start()
+    with ExitStack() as clients:
+
+        def ask(path: str) -> socket.socket:
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port), LONG_ENOUGH))
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return client
+
+        slow = [ask("/") for _ in range(THREADS + 3)]
+        for _ in range(THREADS):
+            assert waiting.acquire(timeout=LONG_ENOUGH)
+        assert b"200 OK" in ask("/health").recv(1000)
+        held.set()
+        assert all(b"200 OK" in client.recv(1000) for client in slow)
+    server.stop()

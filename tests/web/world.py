@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet
 from appliance.events import Event, Events
 from appliance.job_versions import JobVersions
+from appliance.leases import Leases
+from appliance.lost_runs import LostRuns
 from appliance.model.entities import Job, NewRun, Project, Run, Source
 from appliance.model.run_state import Assign, Finish, Status
 from appliance.passwords import PasswordLimits
 from appliance.projects import Projects
+from appliance.recoveries import Recoveries
 from appliance.runs import Runs
+from appliance.waits import Waits
 from appliance.web.rendering import Rendering
 from appliance.web.routes import Parts, Route, WebSettings, build
 from appliance.web.service import Service
@@ -143,6 +148,7 @@ class World:
     settings: WebSettings = WebSettings()  # noqa: RUF009 -- frozen
     routes: Sequence[Route] | None = None
     problems: list[str] = field(default_factory=list)
+    full_since: datetime | None = None
     has_pages: bool = False
 
     def __post_init__(self) -> None:
@@ -156,8 +162,11 @@ class World:
         self.logs = LogStore(self.logs_directory, "boot-1")
         self.accounts = Accounts(self.repository, self.clock, self.events, self.random, KEY, self.limits)
         self.projects = Projects(self.repository, self.clock, self.events)
+        self.recoveries = Recoveries(self.repository, self.clock, self.events)
         self.runs = Runs(self.repository, self.logs, self.clock, self.events, JobVersions(self.repository))
         self.workers = Workers(self.repository, self.clock, self.events, Nobody(), self.random)
+        self.leases = Leases(self.repository, self.runs, self.logs, self.clock, KEY)
+        self.lost_runs = LostRuns(self.repository, self.runs, self.leases, self.workers)
         self.put_projects("alpha", "beta")
         self.project_files = self.logs_directory / "projects"
         self.project_files.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,10 +176,21 @@ class World:
             projects=self.projects,
             configuration=Configuration(self.projects, self.runs, [self.project_files]),
             runs=self.runs,
+            lost_runs=self.lost_runs,
             workers=self.workers,
+            waits=Waits(
+                self.repository,
+                self.workers,
+                JobVersions(self.repository),
+                self.clock,
+                holds=self.recoveries.holds,
+                hold=self.recoveries.why,
+            ),
+            recoveries=self.recoveries,
             clock=self.clock,
             key=KEY,
             unready=lambda: self.problems,
+            full_since=lambda: self.full_since,
             settings=self.settings,
             rendering=_rendering() if self.has_pages else None,
             static_files=self.static_files if self.has_pages else None,

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from appliance.model.caps import request_digest
-from appliance.wire import frames, master_end, worker_end
+from appliance.wire import frames, inventory, master_end
 from appliance.wire import messages as m
 from appliance.wire.local_runs import Identity, LocalRun, Read, Record
 from appliance.wire.master_end import Greeting, MasterEnd, Merged
@@ -61,6 +61,17 @@ def plain(value: object) -> Any:
             }
         }
     return {type(value).__name__: json.loads(msgspec.json.encode(value))}
+
+
+def ended(run_id: str) -> LocalRun:
+    """A run on the worker's disk that is over."""
+    digest = request_digest(REQUEST)
+    return LocalRun(run=run_id, cap=CAP, digest=digest, sizes={0: len(OUTPUT)}, started_at=AT + 1, record=DONE)
+
+
+def committed(run_id: str, at: float = AT) -> LocalRun:
+    """The same, and the master has said that it has it."""
+    return msgspec.structs.replace(ended(run_id), committed=True, committed_at=at)
 
 
 class Conversation:
@@ -108,6 +119,10 @@ class Conversation:
                 self.worker.resume()
             case "forgotten":
                 self.worker.forgotten(given["run"])
+            case "recalled":
+                self.worker.recalled(ended(given["run"]), REQUEST)
+            case "not_recalled":
+                self.worker.not_recalled(given["run"])
             case _:
                 raise AssertionError(name)
 
@@ -259,7 +274,7 @@ def large_inventory() -> Conversation:
     """An inventory and a welcome of several pages, which are short here."""
     runs = [f"{number:08x}-7a29-4a8b-9d7e-3f5a4c1e2d60" for number in range(5)]
     pages = contextlib.ExitStack()
-    for end in (worker_end, master_end):
+    for end in (inventory, master_end):
         pages.callback(setattr, end, PAGE, getattr(end, PAGE))
         setattr(end, PAGE, 2)
     with pages:
@@ -268,7 +283,22 @@ def large_inventory() -> Conversation:
     return one
 
 
-RECORDED = {made.__name__: made for made in (whole_run, cut, withdrawn, aborted, nacked, declined, large_inventory)}
+def recalled() -> Conversation:
+    """The master was restored from a backup: a committed run is told again, another one cannot be (F24)."""
+    one = Conversation(committed(RUN), output=OUTPUT)
+    one.open(reconcile=True)
+    one.say(m.Recall, run=OTHER)
+    one.say(m.Recall, run=RUN)
+    one.fact("recalled", run=RUN)
+    one.carry()
+    one.say(m.ResumePage, resume=[m.Resume(run=RUN, sizes={0: 3})])
+    one.say(m.Committed, run=RUN)
+    return one
+
+
+RECORDED = {
+    made.__name__: made for made in (whole_run, cut, withdrawn, aborted, nacked, declined, large_inventory, recalled)
+}
 
 if __name__ == "__main__":
     for name, made in RECORDED.items():

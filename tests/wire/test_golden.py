@@ -13,7 +13,7 @@ import pytest
 from appliance.wire import messages as m
 from appliance.wire.local_runs import LocalRun
 from appliance.wire.master_end import Merged, Stage
-from tests.wire.conversations import AT, GOLDEN, RECORDED, Conversation
+from tests.wire.conversations import AT, GOLDEN, OUTPUT, RECORDED, Conversation, committed
 
 FILES = sorted(GOLDEN.glob("*.json"))
 
@@ -43,14 +43,16 @@ def test_fault_F37_the_masters_end_understands_a_recorded_worker(file: Path) -> 
             assert _covers(one.to_master(frame), step["means"]), step
         elif step.get("frame") == "from master" and one.master.stage is Stage.MERGING:
             assert one.greeting is not None
-            one.master.welcome(one.greeting, Merged(), datetime.fromtimestamp(AT, UTC))
+            reconcile = json.loads(step["text"]).get("reconcile", False)
+            one.master.welcome(one.greeting, Merged(reconcile=reconcile), datetime.fromtimestamp(AT, UTC))
     assert one.master.closed is None
     assert not any('"type":"error"' in text for text in one.master.take())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_fault_F37_the_workers_end_understands_a_recorded_master(file: Path) -> None:
-    one = Conversation(*_held(file), output=b"x" if _held(file) else b"")
+    runs = _held(file)
+    one = Conversation(*runs, output=OUTPUT if any(run.committed for run in runs) else b"x" if runs else b"")
     for step in _steps(file):
         if "fact" in step:
             given = dict(step)
@@ -65,10 +67,11 @@ def test_fault_F37_the_workers_end_understands_a_recorded_master(file: Path) -> 
 def _held(file: Path) -> list[LocalRun]:
     """What the worker had when it connected first."""
     hello = next(step["means"] for step in _steps(file) if step.get("means"))
+    last = hello["Greeting"]["hello"].get("last")
     return [
         LocalRun(run=held.run, cap=held.cap, digest=held.digest, sizes=held.sizes)
         for held in msgspec.convert(hello["Greeting"]["held"], list[m.Held], strict=False)
-    ]
+    ] + ([] if last is None else [committed(last["run"])])
 
 
 def _say_everything(one: Conversation) -> list[str]:

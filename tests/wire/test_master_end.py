@@ -127,10 +127,9 @@ def test_fault_F37_the_highest_common_version_is_spoken_and_none_closes(
     assert greeting is None and end.closed is not None
     assert end.closed[0] == Close.VERSION and "upgrade" in end.closed[1]
     (error,) = end.said()
-    assert (error.code, error.text) == (
-        "version",
-        f"this master speaks protocol 1 to 1, the worker {protocols[0]} to {protocols[1]}: upgrade it",
-    )
+    low, high = protocols
+    assert error.code == "version"
+    assert f"speaks protocol {low} to {high}, the server 1 to 1" in error.text
 
 
 def test_a_journal_of_another_cluster_is_sent_away() -> None:

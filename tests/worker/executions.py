@@ -55,6 +55,7 @@ class Told:
     def __init__(self) -> None:
         self.words: list[tuple[Any, ...]] = []
         self._changed = asyncio.Event()
+        self.on_exit: Callable[[str, dict[int, int], Record], Any] | None = None
 
     def _hear(self, *word: Any) -> None:
         self.words.append(word)
@@ -71,6 +72,8 @@ class Told:
 
     def exited(self, run_id: str, sizes: dict[int, int], record: Record) -> None:
         self._hear("exited", run_id, sizes, record)
+        if self.on_exit is not None:
+            self.on_exit(run_id, sizes, record)
 
     def all(self, kind: str, run_id: str) -> list[tuple[Any, ...]]:
         """Every word of this kind about the run."""

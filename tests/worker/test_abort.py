@@ -74,7 +74,7 @@ def test_req_X6_an_abort_runs_the_teardown_and_keeps_the_results(tmp_path: Path)
         await shop.said(run_id, b"ready")
         shop.supervisor.abort(run_id, 30.0)
         record = await shop.end(run_id)
-        assert (record.status, record.sentence) == ("aborted", "aborted while commands[0] was running")
+        assert (record.status, record.sentence) == ("aborted", "aborted while command 1 was running")
         assert (record.signal, record.value) == ("SIGTERM", b'{"half":true}')
         assert shop.log(run_id) == b"ready\ndown\n"
 
@@ -87,7 +87,7 @@ def test_the_grace_is_said_when_it_was_needed(tmp_path: Path) -> None:
         await shop.said(run_id, b"ready")
         shop.supervisor.abort(run_id, 0.2)
         record = await shop.end(run_id)
-        assert record.sentence == "aborted while commands[0] was running; killed when the grace was over"
+        assert record.sentence == "aborted while command 1 was running; killed when the grace was over"
 
     run(tmp_path, scenario)
 
@@ -104,7 +104,7 @@ def test_an_abort_before_the_start_starts_nothing(tmp_path: Path) -> None:
         assert shop.journal.intend_abort(intended, 1.0)
         shop.supervisor.launch(intended)
         record = await shop.end(intended)
-        assert (record.status, record.sentence) == ("aborted", "aborted before commands[0] began")
+        assert (record.status, record.sentence) == ("aborted", "aborted before command 1 began")
         assert not marker.exists()
 
     run(tmp_path, scenario)

@@ -15,53 +15,53 @@ from tests.worker.executions import Commands, Workshop, workshop
 
 CHILDREN: list[tuple[str, Commands, tuple[str, str | None, int | None, str | None], str]] = [
     ("exit 0", [["true"]], ("succeeded", None, 0, None), ""),
-    ("exit 3", ["exit 3"], ("failed", "exit_code", 3, None), "commands[0] ended with exit code 3"),
-    ("exit 255", ["exit 255"], ("failed", "exit_code", 255, None), "commands[0] ended with exit code 255"),
-    ("127 of a shell", ["nonsuch"], ("failed", "exit_code", 127, None), "commands[0] ended with exit code 127"),
-    ("SIGKILL", ["kill -KILL $$"], ("failed", "signal", None, "SIGKILL"), "commands[0] was killed by SIGKILL"),
-    ("SIGSEGV", ["kill -SEGV $$"], ("failed", "signal", None, "SIGSEGV"), "commands[0] was killed by SIGSEGV"),
-    ("SIGTERM of its own", ["kill $$"], ("failed", "signal", None, "SIGTERM"), "commands[0] was killed by SIGTERM"),
+    ("exit 3", ["exit 3"], ("failed", "exit_code", 3, None), "command 1 ended with exit code 3"),
+    ("exit 255", ["exit 255"], ("failed", "exit_code", 255, None), "command 1 ended with exit code 255"),
+    ("127 of a shell", ["nonsuch"], ("failed", "exit_code", 127, None), "command 1 ended with exit code 127"),
+    ("SIGKILL", ["kill -KILL $$"], ("failed", "signal", None, "SIGKILL"), "command 1 was killed by SIGKILL"),
+    ("SIGSEGV", ["kill -SEGV $$"], ("failed", "signal", None, "SIGSEGV"), "command 1 was killed by SIGSEGV"),
+    ("SIGTERM of its own", ["kill $$"], ("failed", "signal", None, "SIGTERM"), "command 1 was killed by SIGTERM"),
     (
         "real-time signal",
         ["kill -40 $$"],
         ("failed", "signal", None, "signal 40"),
-        "commands[0] was killed by signal 40",
+        "command 1 was killed by signal 40",
     ),
     (
         "no such program",
         [["nonsuch", "x"]],
         ("errored", "start_failed", None, None),
-        "commands[0] could not start: no program 'nonsuch' on the PATH",
+        "command 1 could not start: no program 'nonsuch' on the PATH",
     ),
     (
         "no such file",
         [["./nonsuch"]],
         ("errored", "start_failed", None, None),
-        "commands[0] could not start: no such file './nonsuch'",
+        "command 1 could not start: no such file './nonsuch'",
     ),
     (
         "not executable",
         ["echo x > plain", ["./plain"]],
         ("errored", "start_failed", None, None),
-        "commands[1] could not start: './plain' may not be executed (Permission denied)",
+        "command 2 could not start: './plain' may not be executed (Permission denied)",
     ),
     (
         "missing interpreter",
         ["printf '#!/nonsuch/sh\\n' > script; chmod +x script", ["./script"]],
         ("errored", "start_failed", None, None),
-        "commands[1] could not start: the interpreter that './script' names in its first line does not exist",
+        "command 2 could not start: the interpreter that './script' names in its first line does not exist",
     ),
     (
         "no program at all",
         ["echo x > plain; chmod +x plain", ["./plain"]],
         ("errored", "start_failed", None, None),
-        "commands[1] could not start: './plain' is no program, and names no interpreter in its first line",
+        "command 2 could not start: './plain' is no program, and names no interpreter in its first line",
     ),
     (
         "workspace removed",
         ["rm -rf ../workspace", ["true"]],
         ("errored", "start_failed", None, None),
-        "commands[1] could not start: its workspace cannot be entered: No such file or directory",
+        "command 2 could not start: its workspace cannot be entered: No such file or directory",
     ),
 ]
 
@@ -147,7 +147,7 @@ def test_req_X1_phases_run_in_order_and_a_failed_command_skips_the_rest_but_not_
 def test_a_failed_setup_skips_the_commands_but_not_the_teardown(tmp_path: Path) -> None:
     record, log, _ = once(tmp_path, ["echo never"], setup=["exit 2"], teardown=["echo down"])
     assert (record.status, record.reason, log) == ("errored", "setup_failed", b"down\n")
-    assert record.sentence == "setup_commands[0] ended with exit code 2"
+    assert record.sentence == "setup 1 ended with exit code 2"
 
 
 def test_a_setup_that_cannot_start_keeps_the_reason_start_failed(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_failed_teardown_turns_success_into_an_error_and_is_a_note_otherwise(t
     assert (record.status, record.reason) == ("errored", "teardown_failed")
     record, _, _ = once(tmp_path / "bad", [["false"]], teardown=["exit 9"])
     assert (record.status, record.reason, record.code) == ("failed", "exit_code", 1)
-    assert record.notes == ("teardown_commands[0] ended with exit code 9",)
+    assert record.notes == ("teardown 1 ended with exit code 9",)
 
 
 def test_req_X2_arguments_are_expanded_and_see_results_of_earlier_commands_but_shell_text_is_not(
@@ -184,14 +184,14 @@ def test_req_X2_arguments_are_expanded_and_see_results_of_earlier_commands_but_s
 def test_a_template_error_names_the_name_and_runs_the_teardown(tmp_path: Path) -> None:
     record, log, _ = once(tmp_path, [["echo", "{undefined}"]], teardown=["echo down"])
     assert (record.status, record.reason) == ("errored", "format_error")
-    assert record.sentence.startswith("commands[0]: unknown name 'undefined'")
+    assert record.sentence.startswith("command 1: unknown name 'undefined'")
     assert log == b"down\n"
 
 
 def test_req_X7_a_run_over_its_time_is_failed_and_torn_down(tmp_path: Path) -> None:
     record, log, notes = once(tmp_path, ["echo on; exec cat /dev/zero >/dev/null"], timeout=0.3, teardown=["echo down"])
     assert (record.status, record.reason, record.signal) == ("failed", "timeout", "SIGTERM")
-    assert record.sentence == "commands[0] was ended: longer than 0.3 s, the limit of the run"
+    assert record.sentence == "command 1 was ended: longer than 0.3 s, the limit of the run"
     assert log == b"on\ndown\n"
     assert [note["ended_by"] for note in notes if "ended_by" in note] == ["timeout"]
 
@@ -200,7 +200,7 @@ def test_req_X7_a_command_over_its_own_time_is_named(tmp_path: Path) -> None:
     endless = {"run": ["sh", "-c", "trap 'exit 0' TERM; while :; do :; done"], "name": "spin", "timeout": 0.3}
     record, _, _ = once(tmp_path, [endless])
     assert (record.status, record.reason, record.code) == ("failed", "timeout", 0)
-    assert record.sentence == "commands[0] (spin) was ended: longer than 0.3 s, its limit"
+    assert record.sentence == "command 1 (spin) was ended: longer than 0.3 s, its limit"
 
 
 def test_a_teardown_over_its_limit_is_ended(tmp_path: Path) -> None:

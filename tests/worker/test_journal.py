@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.clock import FakeClock
 from appliance.model.errors import Conflict, Invalid, Malformed
 from appliance.wire.local_runs import Identity
 from appliance.worker import rundir
+from appliance.worker.disk import Disk
 from appliance.worker.journal import Journal, Recovered
 from tests.worker.executions import CAP, request_of, workshop
 
@@ -171,6 +173,67 @@ def test_inv_I5_only_what_the_master_has_is_deleted_and_after_its_time(tmp_path:
     asyncio.run(scenario())
 
 
+DAY = 86_400.0
+
+
+def test_inv_I5_what_the_master_has_is_kept_for_its_time_and_then_deleted(tmp_path: Path) -> None:
+    clock = FakeClock()
+    journal = Journal(tmp_path, clock=clock)
+    journal.open()
+    finished = str(uuid.UUID(int=9))
+    for run_id in (RUN, finished):
+        journal.accept(run_id, CAP, request_of(run_id, [["true"]]), {})
+        assert journal.end_unstarted(run_id, "aborted", "requested", "why")
+    journal.commit(RUN)
+    clock.advance(DAY - 1)
+    assert journal.trim() == []
+    journal.commit(RUN)  # said again: the time does not begin anew
+    clock.advance(2)
+    assert journal.trim() == [RUN]
+    clock.advance(1000 * DAY)  # what the master has not said to have is kept for ever
+    assert journal.trim(keep_seconds=0.0, keep_bytes=0) == []
+    assert [run.run for run in journal.runs()] == [finished]
+    journal.close()
+
+
+def test_inv_I5_the_oldest_go_first_when_what_is_kept_takes_too_much(tmp_path: Path) -> None:
+    clock = FakeClock()
+    journal = Journal(tmp_path, clock=clock)
+    journal.open()
+    run_ids = [str(uuid.UUID(int=number)) for number in (3, 1, 2)]
+    for run_id in run_ids:
+        journal.accept(run_id, CAP, request_of(run_id, [["true"]]), {})
+        assert journal.end_unstarted(run_id, "aborted", "requested", "why")
+        journal.run_directory(run_id).replace(rundir.LOG, b"x" * 1000)
+        journal.commit(run_id)
+        clock.advance(60)
+    assert journal.trim(keep_bytes=3000) == []
+    assert journal.trim(keep_bytes=2999) == run_ids[:1]
+    assert journal.trim(keep_bytes=999) == [run_ids[2], run_ids[1]]
+    journal.close()
+
+
+def test_inv_I5_a_run_that_the_disk_does_not_let_go_stays_until_the_next_time(tmp_path: Path) -> None:
+    class Stubborn(Disk):
+        is_broken = True
+
+        def rename(self, old: str, new: str) -> None:
+            if self.is_broken and "trash" in new:
+                raise OSError(5, "Input/output error")
+            super().rename(old, new)
+
+    disk = Stubborn()
+    journal = Journal(tmp_path, disk=disk)
+    journal.open()
+    journal.accept(RUN, CAP, request_of(RUN, [["true"]]), {})
+    assert journal.end_unstarted(RUN, "aborted", "requested", "why")
+    journal.run_directory(RUN).replace_object(rundir.ACKED, {"at": 0})
+    assert journal.trim() == []
+    disk.is_broken = False
+    assert journal.trim() == [RUN]
+    journal.close()
+
+
 def test_a_commit_before_the_end_changes_nothing(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.accept(RUN, CAP, request_of(RUN, [["true"]]), {})
@@ -207,3 +270,38 @@ def test_a_run_is_forgotten_only_when_its_executor_is_gone(tmp_path: Path) -> No
             assert shop.journal.read(run_id, 0, 0, 10) == b""
 
     asyncio.run(scenario())
+
+
+def test_fault_F24_a_journal_says_since_when_it_has_everything_before_it_deletes_anything(tmp_path: Path) -> None:
+    clock = FakeClock()
+    journal = Journal(tmp_path, clock=clock)
+    journal.open()
+    made = clock.now().timestamp()
+    assert journal.watermark.since == made  # of earlier days it knows nothing
+    for run_id in (RUN, str(uuid.UUID(int=9))):
+        clock.advance(60)
+        journal.accept(run_id, CAP, request_of(run_id, [["true"]]), {})
+        assert journal.end_unstarted(run_id, "aborted", "requested", "why")
+        journal.commit(run_id)
+    assert journal.trim() == []
+    assert journal.watermark.since == made
+    clock.advance(DAY - 30)
+
+    journal.close()
+    again = Journal(tmp_path, clock=clock)
+    again.open()
+    assert again.watermark.since == made
+    assert again.trim() == [RUN]
+    assert again.watermark.since == made + 60
+    again.close()
+    last = Journal(tmp_path, clock=clock)
+    last.open()
+    assert last.watermark.since == made + 60
+    last.close()
+
+
+def test_a_damaged_watermark_stops_the_worker(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    (tmp_path / "complete.json").write_bytes(b"{}")
+    with pytest.raises(Invalid, match=r"complete\.json is damaged"):
+        Journal(tmp_path).open()

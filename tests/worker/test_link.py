@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from appliance.clock import FakeClock
@@ -19,11 +20,11 @@ from appliance.model.caps import request_digest
 from appliance.model.errors import Full
 from appliance.wire import RECONNECT_FIRST, RECONNECT_MOST, SUBPROTOCOL, Close
 from appliance.wire import messages as m
-from appliance.wire.local_runs import Identity
+from appliance.wire.local_runs import Identity, LocalRun
 from appliance.wire.worker_end import WorkerEnd
 from appliance.worker import link as link_module
 from appliance.worker.journal import Journal
-from appliance.worker.link import Link, dial, socket_url, try_connection
+from appliance.worker.link import Link, dial, socket_url
 from appliance.worker.reasons import LATER, RARELY, SOON, Trouble
 from appliance.worker.supervisor import Supervisor
 from tests.wire.messages_of import CAP, RUN
@@ -36,6 +37,7 @@ class Shelf:
     """A journal that keeps in memory what it was given."""
 
     boot_id = "boot"
+    watermark = SimpleNamespace(since=0.0)
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -80,7 +82,13 @@ class Crew:
 class Place:
     """A link, and what it works on."""
 
-    def __init__(self, directory: Path, url: str, random: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        random: Callable[[], float] = lambda: 0.0,
+        properties: dict[str, object] | None = None,
+    ) -> None:
         self.shelf, self.crew = Shelf(directory), Crew()
         self.end = WorkerEnd(Identity(journal="a" * 32), [], request_digest)
         self.commits: list[str] = []
@@ -88,7 +96,7 @@ class Place:
             url=url,
             token="t",
             slots=2,
-            properties={"os": "linux"},
+            properties=properties or {"os": "linux"},
             end=self.end,
             journal=cast(Journal, self.shelf),
             supervisor=cast(Supervisor, self.crew),
@@ -177,26 +185,6 @@ def test_a_handshake_brings_the_token_and_no_origin() -> None:
     assert request.headers["Authorization"] == "Bearer secret"
     assert request.headers["Sec-WebSocket-Protocol"] == SUBPROTOCOL
     assert "Origin" not in request.headers and "Sec-WebSocket-Extensions" not in request.headers
-
-
-def test_a_first_try_says_what_is_wrong() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        trouble = asyncio.run(try_connection(address, "t"))
-    assert isinstance(trouble, Trouble) and trouble.sentence.startswith(f"nothing listens at {address}")
-
-
-def test_a_first_try_with_https_at_an_http_server_says_so() -> None:
-    async def talk(connection: ServerConnection) -> None:
-        await connection.wait_closed()
-
-    async def look() -> str | Trouble:
-        async with master(talk) as url:
-            return await try_connection(url.replace("http:", "https:"), "t")
-
-    trouble = asyncio.run(look())
-    assert isinstance(trouble, Trouble) and "is it http instead of https?" in trouble.sentence
 
 
 # ---- when to come back
@@ -321,6 +309,78 @@ def test_a_run_to_be_forgotten_is_ended_first_and_deleted_when_it_has_exited(tmp
 
     live(place, talk)
     assert made[0].crew.told == [("abort", RUN, 0.0)]
+
+
+@pytest.mark.parametrize("word", ["abort", "forget"])
+def test_defect_J07_what_the_disk_refuses_for_one_run_is_done_with_the_next_beat(tmp_path: Path, word: str) -> None:
+    made: list[Place] = []
+    trouble = [OSError(28, "No space left on device")] * 2
+
+    def place(url: str) -> Place:
+        made.append(Place(tmp_path, url))
+        made[0].end.runs[RUN] = LocalRun(run=RUN, cap=CAP, digest="d" * 64)
+        crew, shelf = made[0].crew, made[0].shelf
+        abort, forget = crew.abort, shelf.forget
+
+        def refused(then: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*words: Any) -> Any:
+                if trouble:
+                    raise trouble.pop()
+                return then(*words)
+
+            return call
+
+        crew.abort, shelf.forget = refused(abort), refused(forget)  # type: ignore[method-assign]  # a disk between them
+        return made[0]
+
+    async def talk(connection: ServerConnection) -> None:
+        await welcome(connection)
+        wanted = m.Abort(id=2, run=RUN, grace=3.0) if word == "abort" else m.Forget(id=2, run=RUN)
+        await connection.send(m.encode(wanted))
+        await connection.send(m.encode(m.Withdraw(id=3, run=RUN)))
+        await hear(connection, m.Accepted)  # the connection is still there
+        assert made[0].crew.told == []
+        made[0].link.beat()
+        made[0].link.beat()
+        if word == "forget":
+            assert (await hear(connection, m.Forgotten)).run == RUN
+
+    live(place, talk)
+    assert made[0].crew.told == ([("abort", RUN, 3.0)] if word == "abort" else [])
+    assert trouble == []
+
+
+@pytest.mark.parametrize("number", [28, 5])
+def test_fault_F17_fault_F18_a_full_disk_keeps_nobody_from_the_server_and_a_broken_one_does(
+    tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[Place] = []
+    caplog.set_level(logging.WARNING)
+
+    def place(url: str) -> Place:
+        made.append(Place(tmp_path, url))
+        keep = made[0].shelf.keep
+
+        def refuse(identity: Identity) -> None:
+            made[0].shelf.keep = keep  # type: ignore[method-assign]  # the next time it goes well
+            raise OSError(number, "no")
+
+        made[0].shelf.keep = refuse  # type: ignore[method-assign]  # a disk between them
+        return made[0]
+
+    async def talk(connection: ServerConnection) -> None:
+        await welcome(connection)
+        if number == 28:
+            await hear(connection, m.Beat)
+            assert made[0].shelf.kept == []
+            made[0].link.beat()
+            assert [identity.cluster for identity in made[0].shelf.kept] == ["c" * 32]
+        else:
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+
+    live(place, talk)
+    assert any("storage error on this worker" in record.message for record in caplog.records) == (number == 5)
 
 
 def test_a_drain_of_the_master_is_noted(tmp_path: Path) -> None:

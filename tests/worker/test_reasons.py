@@ -32,18 +32,26 @@ def certificate() -> ssl.SSLCertVerificationError:
     return error
 
 
+def cut_short() -> InvalidMessage:
+    """As websockets raises it when the connection ends before the whole answer is here."""
+    error = InvalidMessage("did not receive a valid HTTP response")
+    error.__cause__ = EOFError("connection closed while reading HTTP status line")
+    return error
+
+
 TROUBLES: dict[str, tuple[BaseException, str, str]] = {
     "a bad token": (answer(401), "orchestra worker token", LATER),
     "no worker": (answer(403), "not a worker's", LATER),
-    "another path": (answer(404), "check the URL", LATER),
+    "another path": (answer(404), "check the URL", SOON),
     "another protocol": (answer(426), "upgrade", RARELY),
     "too many": (answer(429), "too many connections", SOON),
     "a proxy without a server": (answer(502, b"<html>\nBad Gateway"), "answers 502 <html>", SOON),
     "a server that stops": (answer(503), "answers 503", SOON),
-    "a proxy's page": (answer(200, b"<html>welcome"), "answers 200 instead of a WebSocket", LATER),
-    "a redirect": (answer(302), "answers 302", LATER),
+    "a proxy's page": (answer(200, b"<html>welcome"), "answers 200 instead of a WebSocket", SOON),
+    "a redirect": (answer(302), "answers 302", SOON),
     "no subprotocol": (NegotiationError("x"), "upgrade", RARELY),
-    "no HTTP": (InvalidMessage("x"), "no orchestra server", LATER),
+    "no HTTP": (InvalidMessage("x"), "no orchestra server", SOON),
+    "cut before the answer": (cut_short(), "cut the connection before it answered", SOON),
     "no URL": (InvalidURI("x", "y"), "failed", SOON),
     "a cut": (ConnectionClosedError(None, None), "was cut", SOON),
     "an unknown certificate": (certificate(), "self-signed certificate", SOON),

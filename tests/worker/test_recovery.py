@@ -295,3 +295,61 @@ def test_defect_J07_a_run_whose_executor_cannot_start_ends_alone(tmp_path: Path)
         assert (await shop.end(other)).code == 7
 
     run(tmp_path, scenario)
+
+
+HIDDEN = "env -i setsid sh -c 'echo hidden; sleep 300' & until [ -s ../log ]; do sleep 0.01; done; "
+
+
+def test_fault_F05_a_process_that_hid_itself_ends_with_its_executor(tmp_path: Path) -> None:
+    """It has no environment and a session of its own, so only its place in the tree says whose it was."""
+
+    async def scenario(shop: Workshop) -> None:
+        other = shop.launch(READY)
+        await shop.said(other, b"ready")
+        run_id = shop.launch([HIDDEN + "echo ready; sleep 300"])
+        await shop.said(run_id, b"ready")
+        tree = processes.descendants(shop.executor(run_id))
+        assert len(tree) >= 3
+        os.kill(shop.executor(run_id), signal.SIGKILL)
+        assert (await shop.end(run_id)).reason == "executor_killed"
+        assert [pid for pid in tree if processes.is_alive(pid)] == []
+        let_go(shop, other)  # the executor beside it is no stray
+        assert (await shop.end(other)).code == 7
+
+    run(tmp_path, scenario)
+
+
+def test_fault_F05_what_a_killed_executor_left_is_found_by_its_session_when_no_worker_was_there(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with workshop(tmp_path) as shop:
+            command = "env -i sh -c 'echo hidden; sleep 300' & until [ -s ../log ]; do sleep 0.01; done; "
+            run_id = shop.launch([command + "echo ready; sleep 300"])
+            await shop.said(run_id, b"ready")
+            executor = shop.executor(run_id)
+            tree = processes.descendants(executor)
+        os.kill(executor, signal.SIGKILL)
+        async with workshop(tmp_path) as shop:
+            held = shop.journal.run(run_id)
+            assert held is not None and held.record is not None and held.record.reason == "executor_killed"
+            assert [pid for pid in tree if processes.is_alive(pid)] == []
+
+    asyncio.run(scenario())
+
+
+def test_a_session_whose_number_was_given_out_again_is_left_alone() -> None:
+    """What began before the run, or carries another run's id, is not the run's."""
+    for environment, since in (({processes.COOKIE: "another"}, 0), ({}, 1 << 62)):
+        stranger = subprocess.Popen(
+            ["sh", "-c", "echo ready; read word"],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            assert stranger.stdout is not None and stranger.stdout.readline() == b"ready\n"
+            assert processes.kill_sessions({stranger.pid}, since, RUN) == 0
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+            stranger.communicate()

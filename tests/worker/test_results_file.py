@@ -8,8 +8,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from appliance.wire import messages as m
 from appliance.worker.results_file import LIMIT, BadResults, ResultsFile
 from tests.worker.executions import Workshop, workshop
 
@@ -35,6 +37,11 @@ def link(path: Path) -> None:
     path.symlink_to("secret")
 
 
+def nested(levels: int) -> bytes:
+    """An object with so many levels, itself included."""
+    return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "not JSON": (write(b"tests: 3\n"), "not JSON"),
     "empty": (write(b" "), "not JSON"),
@@ -49,6 +56,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "NaN": (write(b'{"a": NaN}'), "NaN"),
     "infinite": (write(b'{"a": 1e999}'), "too large"),
     "deep": (write(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "deeper"),
+    "deeper than a message carries": (write(nested(16)), "deeper than 15"),
     "two equal keys": (write(b'{"a": 1, "a": 2}'), "twice"),
     "not UTF-8": (write(b'{"a": "\xff"}'), "UTF-8"),
     "huge integer": (write(b'{"a": ' + b"9" * 5000 + b"}"), "2^53"),
@@ -66,6 +74,17 @@ def test_fault_F38_a_bad_results_file_is_refused_with_its_first_bytes(
         ResultsFile(str(path)).read()
     if path.is_file() and not path.is_symlink():
         assert refused.value.text == path.open("rb").read(200).decode("utf-8", "replace")
+
+
+def test_fault_F35_results_as_deep_as_they_may_be_fit_a_message(tmp_path: Path) -> None:
+    """What the worker takes and the server refuses would keep the run from ending, for ever."""
+    (tmp_path / "results.json").write_bytes(nested(15))
+    value = ResultsFile(str(tmp_path / "results.json")).read()
+    assert value is not None
+    run = "00000000-0000-4000-8000-000000000001"
+    told = m.Exited(id=1, run=run, status="succeeded", at=1.0, sizes={}, digests={}, seq=1, value=msgspec.Raw(value))
+    heard = m.from_worker(m.encode(told))
+    assert isinstance(heard, m.Exited) and bytes(heard.value) == value
 
 
 def test_a_file_that_is_swapped_for_a_link_after_the_look_is_not_followed(tmp_path: Path) -> None:

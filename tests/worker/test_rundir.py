@@ -124,7 +124,7 @@ def test_a_file_is_durable_only_after_its_content_then_its_name(tmp_path: Path) 
 @pytest.mark.parametrize("notes", [[], ["n" * 10_000] * 30, ["ü\U0001f600" * 300] * 20])
 def test_fault_F17_an_exit_record_always_fits_its_space(tmp_path: Path, notes: list[str]) -> None:
     directory = RunDirectory(str(tmp_path))
-    directory.reserve_exit()
+    directory.reserve(rundir.EXIT)
     assert (tmp_path / rundir.EXIT_SPACE).stat().st_size == rundir.EXIT_LIMIT
     record: dict[str, Any] = {"status": "failed", "sentence": "é" * 100_000, "notes": notes}
     directory.write_exit(record)

@@ -25,22 +25,22 @@ ENDINGS = {
     "survivor": Ending(signal="SIGKILL", ended_by="abort", survivors=[12, 13]),
 }
 TABLE = {
-    (SETUP, "code"): ("errored", "setup_failed", "setup_commands[0] ended with exit code 3"),
-    (SETUP, "signal"): ("errored", "setup_failed", "setup_commands[0] was killed by SIGSEGV"),
-    (SETUP, "start"): ("errored", "start_failed", "setup_commands[0] could not start: no such file 'x'"),
-    (SETUP, "format"): ("errored", "format_error", "setup_commands[0]: unknown name 'x'"),
-    (SETUP, "run limit"): ("failed", "timeout", f"setup_commands[0] was ended: {RUN_LIMIT}"),
-    (SETUP, "own limit"): ("errored", "setup_failed", f"setup_commands[0] was ended: {OWN_LIMIT}"),
+    (SETUP, "code"): ("errored", "setup_failed", "setup 1 ended with exit code 3"),
+    (SETUP, "signal"): ("errored", "setup_failed", "setup 1 was killed by SIGSEGV"),
+    (SETUP, "start"): ("errored", "start_failed", "setup 1 could not start: no such file 'x'"),
+    (SETUP, "format"): ("errored", "format_error", "setup 1: unknown name 'x'"),
+    (SETUP, "run limit"): ("failed", "timeout", f"setup 1 was ended: {RUN_LIMIT}"),
+    (SETUP, "own limit"): ("errored", "setup_failed", f"setup 1 was ended: {OWN_LIMIT}"),
     (COMMANDS, "good"): ("succeeded", None, ""),
-    (COMMANDS, "code"): ("failed", "exit_code", "commands[0] ended with exit code 3"),
-    (COMMANDS, "signal"): ("failed", "signal", "commands[0] was killed by SIGSEGV"),
-    (COMMANDS, "memory"): ("failed", "out_of_memory", "commands[0] was killed: out of memory (limit 2 GiB)"),
-    (COMMANDS, "own limit"): ("failed", "timeout", f"commands[0] was ended: {OWN_LIMIT}"),
-    (COMMANDS, "abort"): ("aborted", "requested", "aborted while commands[0] was running"),
+    (COMMANDS, "code"): ("failed", "exit_code", "command 1 ended with exit code 3"),
+    (COMMANDS, "signal"): ("failed", "signal", "command 1 was killed by SIGSEGV"),
+    (COMMANDS, "memory"): ("failed", "out_of_memory", "command 1 was killed: out of memory (limit 2 GiB)"),
+    (COMMANDS, "own limit"): ("failed", "timeout", f"command 1 was ended: {OWN_LIMIT}"),
+    (COMMANDS, "abort"): ("aborted", "requested", "aborted while command 1 was running"),
     (COMMANDS, "survivor"): ("errored", "still_running", "processes that could not be ended: 12, 13"),
-    (TEARDOWN, "code"): ("errored", "teardown_failed", "teardown_commands[0] ended with exit code 3"),
-    (TEARDOWN, "start"): ("errored", "teardown_failed", "teardown_commands[0] could not start: no such file 'x'"),
-    (TEARDOWN, "abort"): ("aborted", "requested", "aborted while teardown_commands[0] was running"),
+    (TEARDOWN, "code"): ("errored", "teardown_failed", "teardown 1 ended with exit code 3"),
+    (TEARDOWN, "start"): ("errored", "teardown_failed", "teardown 1 could not start: no such file 'x'"),
+    (TEARDOWN, "abort"): ("aborted", "requested", "aborted while teardown 1 was running"),
 }
 
 
@@ -77,7 +77,7 @@ def test_a_survivor_outweighs_what_was_decided_and_keeps_it_as_a_note() -> None:
     verdict.add(COMMANDS, "commands[0]", ENDINGS["code"])
     verdict.add(TEARDOWN, "teardown_commands[0]", ENDINGS["survivor"])
     assert (verdict.status, verdict.reason) == ("errored", "still_running")
-    assert verdict.notes == ["commands[0] ended with exit code 3"]
+    assert verdict.notes == ["command 1 ended with exit code 3"]
 
 
 def test_the_exit_is_that_of_the_deciding_command() -> None:
@@ -86,4 +86,4 @@ def test_the_exit_is_that_of_the_deciding_command() -> None:
     verdict.add(COMMANDS, "commands[0] (unit tests)", ENDINGS["code"])
     verdict.add(TEARDOWN, "teardown_commands[0]", ENDINGS["good"])
     assert verdict.exit == {"code": 3, "command": "commands[0]"}
-    assert verdict.sentence == "commands[0] (unit tests) ended with exit code 3"
+    assert verdict.sentence == "command 1 (unit tests) ended with exit code 3"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 
 from appliance.db.memory.accounts import MemoryAccounts
+from appliance.db.memory.late import MemoryLate
 from appliance.db.memory.lineage import MemoryLineage
 from appliance.db.memory.projects import MemoryProjects
 from appliance.db.memory.runs import MemoryRuns
@@ -25,10 +26,11 @@ class MemoryRepository(Repository):
         lock = threading.RLock()
         runs = MemoryRuns(lock)
         accounts = MemoryAccounts(lock)
-        self.lineage = MemoryLineage(lock)
         self.projects = MemoryProjects(lock)
         self.runs = accounts.runs = runs
+        self.late = MemoryLate(lock, runs)
         self.workers = accounts.workers = MemoryWorkers(lock, runs, accounts)
+        self.lineage = MemoryLineage(lock, runs, accounts.workers)
         self.accounts = accounts
 
     def open(self) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from appliance.db.memory.keyset import by_name
 from appliance.db.repository import KEY_LIFE, PURGED_AT_ONCE, AccountStore, WorkerStore
 from appliance.model.entities import Session, Token, User
 from appliance.model.errors import Conflict, NotFound
+from appliance.model.permissions import ADMINISTRATOR
 
 if TYPE_CHECKING:
     from appliance.db.memory.runs import MemoryRuns
@@ -53,11 +55,10 @@ class MemoryAccounts(AccountStore):
         with self._lock:
             return self._users.get(name)
 
-    def users(self, after: str | None, limit: int) -> list[User]:
+    def users(self, after: str | None, limit: int, *, backwards: bool = False) -> list[User]:
         """See the interface."""
         with self._lock:
-            users = sorted(self._users.values(), key=lambda one: one.name.lower())
-        return [one for one in users if after is None or one.name.lower() > after.lower()][:limit]
+            return by_name(self._users.values(), lambda one: one.name, after, limit, backwards)
 
     def replace_user(self, user: User, if_version: int, *, end_sessions: bool) -> bool:
         """See the interface. ``created_at`` never changes."""
@@ -74,6 +75,14 @@ class MemoryAccounts(AccountStore):
             if end_sessions:
                 self._sessions = {key: one for key, one in self._sessions.items() if one.user != user.name}
             return True
+
+    def dismiss_administrator(self, user: User, if_version: int) -> bool | None:
+        """See the interface."""
+        with self._lock:
+            others = (one for one in self._users.values() if one.name != user.name)
+            if not any(one.is_enabled and ADMINISTRATOR in one.site_roles for one in others):
+                return None
+            return self.replace_user(user, if_version, end_sessions=True)
 
     def add_token(self, token: Token) -> None:
         """See the interface. Raises NotFound without its user or worker, Conflict when id or hash is taken."""

@@ -54,6 +54,11 @@ class MemoryProjects(ProjectStore):
         with self._lock:
             return [self._flagged(one, (project, one.identifier)) for one in self._jobs.get(project, ())]
 
+    def job_counts(self) -> dict[str, int]:
+        """See the interface."""
+        with self._lock:
+            return {project: len(jobs) for project, jobs in self._jobs.items() if jobs}
+
     def job(self, project: str, job: str) -> Job | None:
         """See the interface."""
         return next((one for one in self.jobs(project) if one.identifier == job), None)

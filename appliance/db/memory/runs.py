@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from appliance.db.lineage import NUMBERS_SKIPPED
 from appliance.db.repository import RunFilter, RunKey, RunStore
 from appliance.db.results import lay_over
 from appliance.model.entities import IdempotencyKey, Lease, NewRun, Run, StreamRecord
@@ -28,34 +29,45 @@ class MemoryRuns(RunStore):
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
         self._runs: dict[str, Run] = {}
-        self._numbered: dict[tuple[str, str], list[str]] = {}  # ids; number n stands at n - 1
+        self._numbered: dict[tuple[str, str], dict[int, str]] = {}  # ids by number
+        self._last: dict[tuple[str, str], int] = {}  # the highest number given, or skipped
         self._by_status: dict[Status, dict[str, Run]] = {status: {} for status in Status}
         self._keys: dict[tuple[str, str], tuple[str, str, datetime]] = {}
         self._leases: dict[str, Lease] = {}
         self._streams: dict[str, dict[int, StreamRecord]] = {}
         self._results: dict[str, tuple[int, str]] = {}
         self._laid_over: dict[str, dict[str, Any]] = {}
+        self.is_unheard: Callable[[], bool] = lambda: False  # set by ``MemoryLineage``: a new job leaves out numbers
 
     def add(self, new: NewRun, key: IdempotencyKey | None = None) -> tuple[Run, bool]:
         """See the interface."""
         with self._lock:
-            known = self._keys.get((key.owner, key.key)) if key else None
-            if key and known:
-                run_id, digest, _ = known
-                if digest != key.digest:  # public: both are digests of what this caller sent itself
-                    raise Conflict("this Idempotency-Key was used for another request; use a new key")
-                return self._runs[run_id], False
+            if key and (known := self.keyed(key)):
+                return known, False
             if new.id in self._runs:
                 raise Conflict(f"a run with the id {new.id} exists")
-            numbers = self._numbered.setdefault((new.project, new.job), [])
+            job = (new.project, new.job)
             fields = {name: getattr(new, name) for name in NewRun.__struct_fields__}
             fields["parameters"] = msgspec.json.decode(msgspec.json.encode(new.parameters))
-            run = Run(number=len(numbers) + 1, status=Status.PENDING, **fields)
-            numbers.append(run.id)
+            first = NUMBERS_SKIPPED if self.is_unheard() else 0
+            number = self._last[job] = self._last.get(job, first) + 1
+            run = Run(number=number, status=Status.PENDING, **fields)
+            self._numbered.setdefault(job, {})[number] = run.id
             if key:
                 self._keys[key.owner, key.key] = (run.id, key.digest, run.created_at)
             self._put(run)
             return run, True
+
+    def keyed(self, key: IdempotencyKey) -> Run | None:
+        """See the interface."""
+        with self._lock:
+            known = self._keys.get((key.owner, key.key))
+            if known is None:
+                return None
+            run_id, digest, _ = known
+            if digest != key.digest:  # public: both are digests of what this caller sent itself
+                raise Conflict("this Idempotency-Key was used for another request; use a new key")
+            return self._runs[run_id]
 
     def get(self, run_id: str) -> Run | None:
         """See the interface."""
@@ -65,24 +77,28 @@ class MemoryRuns(RunStore):
     def numbered(self, project: str, job: str, number: int) -> Run | None:
         """See the interface."""
         with self._lock:
-            ids = self._numbered.get((project, job), ())
-            return self._runs[ids[number - 1]] if 1 <= number <= len(ids) else None
+            run_id = self._numbered.get((project, job), {}).get(number)
+            return None if run_id is None else self._runs[run_id]
 
     def newest(self, project: str, job: str, status: Status | None = None) -> Run | None:
         """See the interface."""
         with self._lock:
-            newest_first = (self._runs[run_id] for run_id in reversed(self._numbered.get((project, job), ())))
+            numbers = self._numbered.get((project, job), {})
+            newest_first = (self._runs[numbers[number]] for number in sorted(numbers, reverse=True))
             return next((run for run in newest_first if status is None or run.status is status), None)
 
-    def find(self, where: RunFilter, after: RunKey | None, limit: int) -> list[Run]:
+    def find(self, where: RunFilter, after: RunKey | None, limit: int, *, oldest_first: bool = False) -> list[Run]:
         """See the interface."""
         with self._lock:
             if where.status:
                 runs: Iterable[Run] = [run for one in set(where.status) for run in self._by_status[one].values()]
             else:
                 runs = self._runs.values()
-            found = [run for run in runs if _matches(run, where) and (after is None or _key(run) < _place(after))]
-        return sorted(found, key=_key, reverse=True)[:limit]
+            found = [run for run in runs if _matches(run, where)]
+        if after is not None:
+            edge = _place(after)
+            found = [run for run in found if (_key(run) > edge if oldest_first else _key(run) < edge)]
+        return sorted(found, key=_key, reverse=not oldest_first)[:limit]
 
     def pending(self, after: RunKey | None, limit: int) -> list[Run]:
         """See the interface."""
@@ -122,6 +138,24 @@ class MemoryRuns(RunStore):
                 return False
             self._leases[run.id] = lease
             return True
+
+    def recover(self, run: Run, lease: Lease) -> Run | None:
+        """See the interface."""
+        with self._lock:
+            if run.status is not Status.ASSIGNED:
+                raise IllegalTransition(f"a lease is for an assigned run, not for one that is {run.status}")
+            if run.id in self._runs:
+                return None
+            job = (run.project, run.job)
+            last, numbers = self._last.get(job, 0), self._numbered.setdefault(job, {})
+            number = last + 1 if run.number in numbers else run.number
+            if number > last:
+                self._last[job] = number if run.number in numbers else number + NUMBERS_SKIPPED
+            stored = msgspec.structs.replace(run, number=number, version=1)
+            numbers[number] = run.id
+            self._put(stored)
+            self._leases[run.id] = lease
+            return stored
 
     def take_back(self, run: Run, if_version: int) -> bool:
         """See the interface."""
@@ -195,6 +229,15 @@ class MemoryRuns(RunStore):
         """See the interface."""
         with self._lock:
             return {status: len(self._by_status[status]) for status in Status if status in LIVE}
+
+    def live(self) -> frozenset[str]:
+        """Ids of all live runs. For ``MemoryLineage`` only."""
+        return frozenset(run_id for status in LIVE for run_id in self._by_status[status])
+
+    def skip_numbers(self) -> None:
+        """Leave out numbers of every job. For ``MemoryLineage`` only."""
+        for job in self._last:
+            self._last[job] += NUMBERS_SKIPPED
 
     def has_live(self, worker_id: str) -> bool:
         """Whether a worker has, or may have, a run. For ``MemoryWorkers`` only."""

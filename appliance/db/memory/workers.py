@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from appliance.db.memory.keyset import by_name
 from appliance.db.repository import WorkerStore
 from appliance.model.entities import Token, Worker
 from appliance.model.errors import Conflict
@@ -40,6 +41,10 @@ class MemoryWorkers(WorkerStore):
                 raise
             return True
 
+    def ids(self) -> tuple[str, ...]:
+        """Of all workers. For ``MemoryLineage`` only."""
+        return tuple(self._workers)
+
     def get(self, worker_id: str) -> Worker | None:
         """See the interface."""
         with self._lock:
@@ -50,11 +55,10 @@ class MemoryWorkers(WorkerStore):
         with self._lock:
             return next((one for one in self._workers.values() if one.name == name), None)
 
-    def list(self, after: str | None, limit: int) -> list[Worker]:
+    def list(self, after: str | None, limit: int, *, backwards: bool = False) -> list[Worker]:
         """See the interface."""
         with self._lock:
-            workers = sorted(self._workers.values(), key=lambda one: one.name.lower())
-        return [one for one in workers if after is None or one.name.lower() > after.lower()][:limit]
+            return by_name(self._workers.values(), lambda one: one.name, after, limit, backwards)
 
     def replace(self, worker: Worker, if_version: int) -> bool:
         """See the interface. Id, name and ``created_at`` never change."""
@@ -67,6 +71,35 @@ class MemoryWorkers(WorkerStore):
                 name=before.name,
                 created_at=before.created_at,
                 last_contact_at=before.last_contact_at,
+                version=if_version + 1,
+            )
+            return True
+
+    def revoke(self, worker_id: str, by: str, at: datetime) -> bool:
+        """See the interface."""
+        with self._lock:
+            before = self._workers.get(worker_id)
+            if before is None or before.revoked_at is not None:
+                return False
+            self._workers[worker_id] = msgspec.structs.replace(
+                before, revoked_at=at, revoked_by=by, version=before.version + 1
+            )
+            self._accounts.drop_worker(worker_id)
+            return True
+
+    def grant_again(self, worker: Worker, token: Token, if_version: int) -> bool:
+        """See the interface."""
+        with self._lock:
+            before = self._workers.get(worker.id)
+            if before is None or before.revoked_at is None or before.version != if_version:
+                return False
+            self._accounts.add_token(token)
+            self._workers[worker.id] = msgspec.structs.replace(
+                before,
+                owner=worker.owner,
+                properties=_own(worker).properties,
+                revoked_at=None,
+                revoked_by=None,
                 version=if_version + 1,
             )
             return True

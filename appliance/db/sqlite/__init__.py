@@ -10,16 +10,21 @@ from pathlib import Path
 import apsw
 
 from appliance.db.repository import Repository
+from appliance.db.room import Room
 from appliance.db.sqlite import guard, migrate
 from appliance.db.sqlite.accounts import SqliteAccounts
 from appliance.db.sqlite.connection import (
     DirectoryLock,
     connect,
+    look_at,
     prepare_file,
     refuse_remote,
+    restore_advice,
     settings_that_differ,
     translate,
+    unfinished_restore,
 )
+from appliance.db.sqlite.late import SqliteLate
 from appliance.db.sqlite.lineage import SqliteLineage
 from appliance.db.sqlite.projects import SqliteProjects
 from appliance.db.sqlite.readers import Readers
@@ -27,18 +32,21 @@ from appliance.db.sqlite.runs import SqliteRuns
 from appliance.db.sqlite.words import Words
 from appliance.db.sqlite.workers import SqliteWorkers
 from appliance.db.sqlite.writer import Writer
-from appliance.model.errors import Conflict
+from appliance.model.errors import Conflict, Full, Unusable
 
 __all__ = ["SqliteRepository", "dry_run"]
 
 _log = logging.getLogger(__name__)
+
+WHOLLY_CHECKED = 32 << 20  # bytes of a file whose indexes are checked at the start, too: that takes 17 times as long
 
 
 class SqliteRepository(Repository):
     """See :class:`~appliance.db.repository.Repository`. The directory of ``path`` must exist.
 
     ``on_fatal`` is told once of a storage error after which nothing is written any more (F18): the process should end
-    and be started again. ``vfs`` names an apsw VFS, for trials of faults. ``migrations`` is a folder of them.
+    and be started again. ``room`` gives up its reserve when the disk is full (F16). ``vfs`` names an apsw VFS, for
+    trials of faults. ``migrations`` is a folder of them.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class SqliteRepository(Repository):
         path: Path,
         *,
         on_fatal: Callable[[Exception], None] | None = None,
+        room: Room | None = None,
         vfs: str | None = None,
         migrations: Path | None = None,
     ) -> None:
@@ -55,16 +64,18 @@ class SqliteRepository(Repository):
         self._lock = DirectoryLock(path)
         self._closing = ExitStack()  # what is open, to be closed in reverse
         self._words = Words()
-        self._readers = Readers(path, vfs)
-        self._writer = Writer(path, on_fatal)
+        self._room = room
+        self._writer = Writer(path, on_fatal, room)
+        self._readers = Readers(path, vfs, on_fatal=self._writer.break_off)
         self.lineage = SqliteLineage(self._readers, self._writer)
         self.projects = SqliteProjects(self._readers, self._writer)
         self.runs = SqliteRuns(self._readers, self._writer, self._words)
+        self.late = SqliteLate(self._readers, self._writer)
         self.workers = SqliteWorkers(self._readers, self._writer)
         self.accounts = SqliteAccounts(self._readers, self._writer)
 
     def open(self) -> None:
-        """See the interface. Also raises Conflict on a remote file system, readable or damaged files (F20, S-55).
+        """See the interface. Raises Unusable on a remote file system, readable or damaged files (F20, S-55).
 
         What fails leaves nothing open: the files are nobody's again. May be called again after ``close``.
         """
@@ -73,10 +84,12 @@ class SqliteRepository(Repository):
         with ExitStack() as undo:
             self._lock.take()
             undo.callback(self._lock.release)
+            if unfinished_restore(self._path).exists():
+                raise Unusable("a restore was interrupted: run orchestra restore again")
             prepare_file(self._path)
             guard.protect(self._path)
             undo.callback(guard.release, self._path)
-            connection = self._checked()
+            connection = self._checked_in_room()
             undo.callback(connection.close)
             self._words.forget()
             self._readers.open()
@@ -103,20 +116,30 @@ class SqliteRepository(Repository):
         finally:
             connection.close()
 
+    def _checked_in_room(self) -> apsw.Connection:
+        try:
+            return self._checked()
+        except Full:
+            if self._room is None or not self._room.used_up():
+                raise
+            return self._checked()
+
     def _checked(self) -> apsw.Connection:
-        """The writing connection: sound, ours, and of the newest schema."""
+        """The writing connection: sound, ours, and of the newest schema. What is not is not even touched (F20)."""
         migrations = migrate.load(self._migrations)
         try:
+            with look_at(self._path, self._vfs) as connection:
+                migrate.check_identity(connection, len(migrations))
+                is_small = self._path.stat().st_size <= WHOLLY_CHECKED
+                found = connection.execute(f"PRAGMA {'integrity' if is_small else 'quick'}_check(1)").get
+            if found != "ok":
+                raise _damaged(self._path, str(found))
             connection = connect(self._path, vfs=self._vfs)
         except (apsw.NotADBError, apsw.CorruptError) as error:
             raise _damaged(self._path, str(error)) from error
         except apsw.Error as error:
             raise translate(error) from error
         try:
-            migrate.check_identity(connection, len(migrations))
-            found = connection.execute("PRAGMA quick_check(1)").get
-            if found != "ok":
-                raise _damaged(self._path, str(found))
             migrate.bring_up_to_date(connection, self._path, migrations)
             differing = settings_that_differ(connection)
             if differing:
@@ -147,7 +170,7 @@ def dry_run(path: Path, migrations: Path | None = None) -> list[migrate.Step]:
         connection.close()
 
 
-def _damaged(path: Path, what: str) -> Conflict:
-    backups = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda one: one.stat().st_mtime)
-    advice = f"restore the newest good backup, {backups[-1]}" if backups else "restore the newest good backup"
-    return Conflict(f"{path} is damaged and is left as it is ({what}); {advice}")
+def _damaged(path: Path, what: str) -> Unusable:
+    copies = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda one: one.stat().st_mtime)
+    more = f"; as it was before its last migration it is in {copies[-1]}" if copies else ""
+    return Unusable(f"{path} is damaged and is left as it is ({' '.join(what.split())}); {restore_advice(path)}{more}")

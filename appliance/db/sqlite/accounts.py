@@ -12,10 +12,11 @@ import apsw
 from appliance.db.repository import PURGED_AT_ONCE, AccountStore
 from appliance.db.sqlite import keys
 from appliance.db.sqlite.readers import Readers
-from appliance.db.sqlite.rows import Rows, T
+from appliance.db.sqlite.rows import Rows, T, behind
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import Session, Token, User
 from appliance.model.errors import Conflict, NotFound
+from appliance.model.permissions import ADMINISTRATOR
 from appliance.model.times import to_millis
 
 _USERS, _TOKENS, _SESSIONS = Rows(User), Rows(Token), Rows(Session)
@@ -27,6 +28,10 @@ _UPDATE_USER = (
     f"UPDATE user SET {', '.join(f'{name} = ?' for name in _CHANGING)}, version = version + 1 "
     f"WHERE name = ? COLLATE BINARY AND version = ? RETURNING 1"
 )
+_OTHER_ADMINISTRATOR = """
+    SELECT 1 FROM user, json_each(user.site_roles) AS role
+    WHERE name <> ? COLLATE BINARY AND is_enabled AND role.value = ? LIMIT 1
+"""
 _SETUP = "SELECT 1 FROM token WHERE hash = ? AND kind = 'setup' AND (expires_at IS NULL OR expires_at > ?)"
 _OVER_TOKENS, _OVER_SESSIONS = (
     f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at <= ? LIMIT ?)"
@@ -64,10 +69,10 @@ class SqliteAccounts(AccountStore):
         sql = f"SELECT {_USERS.names} FROM user WHERE name = ?1 AND name = ?1 COLLATE BINARY"
         return _first(self._list(_USERS, sql, name))
 
-    def users(self, after: str | None, limit: int) -> list[User]:
+    def users(self, after: str | None, limit: int, *, backwards: bool = False) -> list[User]:
         """See the interface."""
-        sql = f"SELECT {_USERS.names} FROM user WHERE name > ? ORDER BY name LIMIT ?"
-        return self._list(_USERS, sql, after or "", limit)
+        where, bindings = behind(after, limit, backwards)
+        return self._list(_USERS, f"SELECT {_USERS.names} FROM user {where}", *bindings)
 
     def replace_user(self, user: User, if_version: int, *, end_sessions: bool) -> bool:
         """See the interface. ``created_at`` never changes."""
@@ -78,6 +83,20 @@ class SqliteAccounts(AccountStore):
                 return False
             if end_sessions:
                 connection.execute("DELETE FROM session WHERE user = ?", (user.name,))
+            return True
+
+        return self._writer.do(verb)
+
+    def dismiss_administrator(self, user: User, if_version: int) -> bool | None:
+        """See the interface."""
+        bindings = (*_USERS.to_row(user, _CHANGING), user.name, if_version)
+
+        def verb(connection: apsw.Connection) -> bool | None:
+            if connection.execute(_OTHER_ADMINISTRATOR, (user.name, ADMINISTRATOR)).get is None:
+                return None
+            if connection.execute(_UPDATE_USER, bindings).get is None:
+                return False
+            connection.execute("DELETE FROM session WHERE user = ?", (user.name,))
             return True
 
         return self._writer.do(verb)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
-from appliance.model.errors import ApplianceError, Conflict, Full, Unavailable
+from appliance.model.errors import ApplianceError, Conflict, Full, Unavailable, Unusable
 from appliance.model.run_state import IllegalTransition
 
 APPLICATION_ID = 0x4F524341  # "ORCA", so that `file` and we know our databases
@@ -36,7 +38,8 @@ _PASSING = (
     apsw.CantOpenError,
     apsw.SchemaChangeError,
 )
-_FATAL = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError, apsw.PermissionsError)
+_SPOILED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
+_FATAL = (*_SPOILED, apsw.ReadOnlyError, apsw.PermissionsError)
 
 
 def connect(path: Path, *, vfs: str | None = None, is_reader: bool = False) -> apsw.Connection:
@@ -61,29 +64,51 @@ def connect(path: Path, *, vfs: str | None = None, is_reader: bool = False) -> a
     return connection
 
 
+@contextmanager
+def look_at(path: Path, vfs: str | None = None) -> Iterator[apsw.Connection]:
+    """A connection that changes no byte of the file, not even at its end: whose it is may still be unknown."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.set_busy_timeout(BUSY)
+        yield connection
+    finally:
+        connection.close()
+
+
 def settings_that_differ(connection: apsw.Connection) -> list[str]:
     """Settings of a connection that are not as they must be, as sentences."""
     found = ((name, connection.pragma(name), expected) for name, _, expected in _SETTINGS)
     return [f"{name} is {value}, not {expected}" for name, value, expected in found if value != expected]
 
 
-def prepare_file(path: Path) -> None:
-    """Make the file 0600 if it is not there; the files beside it take its mode. Raises Conflict if others may read it.
+def restore_advice(path: Path) -> str:
+    """What to do about a database that cannot be used (F20)."""
+    return f"restore the newest good backup: orchestra --data {path.parent} restore FILE"
 
-    Before anything in this process has it open: afterwards the guard would refuse.
+
+def prepare_file(path: Path) -> None:
+    """Make the file 0600 if it is not there; the files beside it take its mode. Raises Unusable if others may read it.
+
+    Raises Unusable, too, for one that is empty. Before anything in this process has it open: afterwards the guard would
+    refuse.
     """
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    elif not path.stat().st_size:
+        raise Unusable(
+            f"{path} is empty, so what was in it is gone: {restore_advice(path)}; or delete it, if nothing ever was"
+        )
     for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         if one.exists() and one.stat().st_mode & 0o077:
-            raise Conflict(f"{one} may be read by others; run: chmod 600 {one}")
+            raise Unusable(f"{one} may be read by others; run: chmod 600 {one}")
 
 
 def refuse_remote(directory: Path) -> None:
-    """Raise Conflict on a network or FUSE file system: locks and fsync do not mean there what they must mean."""
+    """Raise Unusable on a network or FUSE file system: locks and fsync do not mean there what they must mean."""
     kind = file_system(directory, Path("/proc/self/mountinfo").read_text())
     if kind.startswith(_REMOTE):
-        raise Conflict(f"{directory} is on a {kind} file system; keep the database on a local disk")
+        raise Unusable(f"{directory} is on a {kind} file system; keep the database on a local disk")
 
 
 def file_system(directory: Path, mounts: str) -> str:
@@ -96,6 +121,11 @@ def file_system(directory: Path, mounts: str) -> str:
         if len(point.parts) >= best and place.is_relative_to(point):  # of equal ones the last is mounted on top
             best, kind = len(point.parts), fields[fields.index("-") + 1]
     return kind
+
+
+def unfinished_restore(database: Path) -> Path:
+    """The mark of a restore that has begun to move files: while it is there, they are not to be used."""
+    return Path(f"{database}.restoring")
 
 
 class DirectoryLock:
@@ -125,6 +155,11 @@ class DirectoryLock:
 def is_fatal(error: BaseException) -> bool:
     """Whether this error must stop all writing (F18): the disk or the file did what it never should."""
     return isinstance(error, _FATAL) and not is_full(error)
+
+
+def is_spoiled(error: BaseException) -> bool:
+    """Whether this error, of a read, shows that the disk or the file is not what it was."""
+    return isinstance(error, _SPOILED) and not is_full(error)
 
 
 def is_full(error: BaseException) -> bool:

@@ -1,8 +1,9 @@
 # ruff: noqa: S608  only names of our own tables and columns are set into SQL; values are always bound
 """Lists of runs that cost the same however many runs there are (J25, J27, R11).
 
-A list is walked along one index, newest first. The filter that leaves fewest runs picks it; the others are looked at on
-the way. Alternatives (three projects, two statuses) are one walk each, merged: an index is only in order for one value.
+A list is walked along one index, newest or oldest first. The filter that leaves fewest runs picks it; the others are
+looked at on the way. Alternatives (three projects, two statuses) are one walk each, merged: an index is only in order
+for one value.
 """
 
 from __future__ import annotations
@@ -49,9 +50,16 @@ class Meant(msgspec.Struct, frozen=True):
 
 
 def find(
-    connection: apsw.Connection, words: Words, columns: str, where: RunFilter, after: RunKey | None, limit: int
+    connection: apsw.Connection,
+    words: Words,
+    columns: str,
+    where: RunFilter,
+    after: RunKey | None,
+    limit: int,
+    *,
+    oldest_first: bool = False,
 ) -> list[Sequence[Any]]:
-    """Rows of ``run``, newest first. Must run inside one snapshot: it may take several statements."""
+    """Rows of ``run``, newest or oldest first. Must run inside one snapshot: it may take several statements."""
     meant = _meant(connection, words, where)
     if meant is None:
         return []
@@ -64,15 +72,16 @@ def find(
         conditions.append("place < ?")
         bindings.append(first_place(where.until))
     if after is not None:
-        conditions.append("place < ?")
+        conditions.append("place > ?" if oldest_first else "place < ?")
         bindings.append(place_after(connection, after))
     if len(walk.values) == 1:
-        return list(connection.execute(statement(columns, walk, conditions), (*walk.values[0], *bindings, limit)))
-    places = statement("place", walk, conditions)
+        sql = statement(columns, walk, conditions, oldest_first=oldest_first)
+        return list(connection.execute(sql, (*walk.values[0], *bindings, limit)))
+    places = statement("place", walk, conditions, oldest_first=oldest_first)
     found: list[int] = []
     for values in walk.values:
         found.extend(row[0] for row in connection.execute(places, (*values, *bindings, limit)))
-    found.sort(reverse=True)
+    found.sort(reverse=not oldest_first)
     by_place = f"SELECT {columns} FROM run WHERE place = ?"
     return [row for place in found[:limit] for row in connection.execute(by_place, (place,))]
 
@@ -83,14 +92,14 @@ def place_after(connection: apsw.Connection, after: RunKey) -> int:
     return place_of(after.created_at, after.id) if place is None else place
 
 
-def statement(columns: str, walk: Walk, conditions: Iterable[str]) -> str:
+def statement(columns: str, walk: Walk, conditions: Iterable[str], *, oldest_first: bool = False) -> str:
     """The SQL of one walk. INDEXED BY makes SQLite refuse rather than scan."""
     terms = [*(f"{column} = ?" for column in walk.columns), *conditions]
     if walk.index in _PARTIAL:
         terms.append(_PARTIAL[walk.index])
     clause = f" WHERE {' AND '.join(terms)}" if terms else ""
     way = f"INDEXED BY {walk.index}" if walk.index else "NOT INDEXED"
-    return f"SELECT {columns} FROM run {way}{clause} ORDER BY place DESC LIMIT ?"
+    return f"SELECT {columns} FROM run {way}{clause} ORDER BY place {'ASC' if oldest_first else 'DESC'} LIMIT ?"
 
 
 def choose(meant: Meant) -> Walk:

@@ -22,8 +22,8 @@ import msgspec
 
 import appliance
 from appliance.db.disk import Disk
-from appliance.db.sqlite.connection import APPLICATION_ID
-from appliance.model.errors import Conflict
+from appliance.db.sqlite.connection import APPLICATION_ID, restore_advice
+from appliance.model.errors import Conflict, Unusable
 
 _log = logging.getLogger(__name__)
 
@@ -75,16 +75,19 @@ def load(directory: Path | None = None) -> list[Migration]:
 
 
 def check_identity(connection: apsw.Connection, newest: int) -> None:
-    """Raise Conflict for a file that is not ours, or that a newer version of this program has changed (F20)."""
+    """Raise Unusable for a file that is not ours, or that a newer version of this program has changed (F20)."""
     application, version = connection.pragma("application_id"), connection.pragma("user_version")
     if application == 0 and version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         return  # empty: about to become ours
     if application != APPLICATION_ID:
-        raise Conflict(f"this file is no database of the appliance (application_id {application:#x}); restore a backup")
+        path = Path(connection.filename)
+        raise Unusable(
+            f"{path} is no database of the appliance (application_id {application:#x}); {restore_advice(path)}"
+        )
     if version > newest:
-        raise Conflict(
+        raise Unusable(
             f"the database has schema {version}, this program knows up to {newest}: install the newer version again, "
-            f"or restore a backup from before the upgrade"
+            f"or {restore_advice(Path(connection.filename))} (one from before the upgrade)"
         )
 
 
@@ -104,7 +107,7 @@ def bring_up_to_date(connection: apsw.Connection, path: Path, migrations: list[M
     _apply(connection, missing)
     problems = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     if problems:
-        raise Conflict(f"the database is damaged after the migration; restore the backup: {problems[0]}")
+        raise Unusable(f"the database is damaged after the migration; restore the backup: {problems[0]}")
     _log.info("migrations applied: %s", ", ".join(one.name for one in missing))
     return [one.name for one in missing]
 

@@ -36,6 +36,7 @@ def _upsert(table: str, rows: Rows[Any], key: str) -> str:
 
 _SELECT_PROJECTS = f"{_select('project', _PROJECTS)} ORDER BY place"
 _SELECT_JOBS = f"{_select('job', _JOBS)} AND project = ? ORDER BY place"
+_COUNT_JOBS = "SELECT project, count(*) FROM job WHERE removed_at IS NULL GROUP BY project"
 _SELECT_JOB = f"{_select('job', _JOBS)} AND project = ? AND identifier = ?"
 _SELECT_SCHEDULES = f"{_select('schedule', _SCHEDULES)} AND project = ? ORDER BY place"
 _UPSERT_PROJECT = _upsert("project", _PROJECTS, "identifier")
@@ -77,6 +78,15 @@ class SqliteProjects(ProjectStore):
     def jobs(self, project: str) -> list[Job]:
         """See the interface."""
         return self._list(_JOBS, _SELECT_JOBS, project)
+
+    def job_counts(self) -> dict[str, int]:
+        """See the interface."""
+
+        def query(connection: apsw.Connection) -> dict[str, int]:
+            rows: list[Any] = connection.execute(_COUNT_JOBS).fetchall()
+            return dict(rows)
+
+        return self._readers.read(query)
 
     def job(self, project: str, job: str) -> Job | None:
         """See the interface."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import apsw
 
-from appliance.db.sqlite.connection import connect, translate
+from appliance.db.sqlite.connection import connect, is_spoiled, translate
 from appliance.model.errors import Unavailable
 
 _T = TypeVar("_T")
@@ -34,9 +34,19 @@ class _Own(threading.local):
 
 
 class Readers:
-    """Hands each thread its connection; ends with ``close``."""
+    """Hands each thread its connection; ends with ``close``.
 
-    def __init__(self, path: Path, vfs: str | None = None, deadline: float = DEADLINE) -> None:
+    ``on_fatal`` is told of each error that shows the file or the disk to be damaged: nothing may be served from it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        vfs: str | None = None,
+        deadline: float = DEADLINE,
+        on_fatal: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self._on_fatal = on_fatal
         self._path = path
         self._vfs = vfs
         self._deadline = deadline
@@ -62,6 +72,8 @@ class Readers:
             self._refuse_if_closed()
             raise Unavailable(f"this list took longer than {self._deadline:g} s; narrow it down") from error
         except apsw.Error as error:
+            if is_spoiled(error) and self._on_fatal is not None:
+                self._on_fatal(error)
             raise translate(error) from error
 
     def close(self) -> None:
@@ -81,6 +93,8 @@ class Readers:
         with self._lock:
             self._refuse_if_closed()
             reader = _Reader(connect(self._path, vfs=self._vfs, is_reader=True))
+            # Writing back is the writer's alone, who may have reason not to (F18).
+            reader.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._all.add(reader)
         known = weakref.ref(reader)  # a cycle through the handler would keep the connection past its thread
 

@@ -58,6 +58,14 @@ class Rows(Generic[T]):
         return self._entity(*values)
 
 
+def behind(after: str | None, limit: int, backwards: bool) -> tuple[str, tuple[str | int, ...]]:
+    """The rest of a SELECT that lists by name, and its bindings: at most ``limit`` behind ``after``."""
+    order = "ORDER BY name DESC LIMIT ?" if backwards else "ORDER BY name LIMIT ?"
+    if after is None:
+        return order, (limit,)
+    return f"WHERE name {'<' if backwards else '>'} ? {order}", (after, limit)
+
+
 def _converters(hint: Any) -> tuple[Callable[[Any], Any] | None, Callable[[Any], Any] | None]:
     """How a value of this type becomes a column, and back; None = as it is."""
     if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:

@@ -16,6 +16,7 @@ import msgspec
 
 from appliance.db.sqlite.words import Words
 from appliance.model.entities import Lease, NewRun, Receipt, Run
+from appliance.model.errors import Conflict
 from appliance.model.run_state import Reason, Status
 from appliance.model.times import from_millis, to_millis
 
@@ -28,7 +29,7 @@ COLUMNS = (
     *("place", "id", "project", "job", "number", "status", "parameters", "source", "definition_version", "reason"),
     *("sentence", "assigned_after", "accepted_after", "started_after", "finished_after", "expires_at", "worker_id"),
     *("worker", "slot", "exit", "log_size", "log_sha256", "log_state", "should_abort", "should_cancel"),
-    *("requested_by", "notes", "retry_of", "parent", "batch", "priority", "version"),
+    *("requested_by", "notes", "retry_of", "parent", "batch", "priority", "version", "recovered"),
 )
 LEASE_COLUMNS = ("lease_worker", "lease_journal", "lease_epoch", "lease_slot", "lease_cap", "lease_after")
 NAMES = ", ".join(COLUMNS)
@@ -42,7 +43,7 @@ INSERT = f"INSERT INTO run ({', '.join(_NEW)}) VALUES ({', '.join('?' * len(_NEW
 _INSTANTS = ("assigned_after", "accepted_after", "started_after", "finished_after")
 _OTHERS = (
     *("reason", "sentence", "slot", "exit", "log_size", "log_sha256", "log_state", "should_abort", "should_cancel"),
-    *("requested_by", "notes", "priority", "version"),
+    *("requested_by", "notes", "priority", "version", "recovered"),
 )
 _CHANGES = ", ".join((*(f"{name} = ? - (place >> {BITS})" for name in _INSTANTS), *(f"{name} = ?" for name in _OTHERS)))
 
@@ -125,6 +126,22 @@ def new_row(connection: apsw.Connection, words: Words, new: NewRun, place: int, 
     )
 
 
+def insert(connection: apsw.Connection, words: Words, new: NewRun, number: int, parameters: str | None) -> int:
+    """Store a run in its place; answers that. Raises Conflict when its id is taken."""
+    place = place_of(new.created_at, new.id)
+    while True:
+        try:
+            connection.execute(INSERT, new_row(connection, words, new, place, number, parameters))
+        except apsw.ConstraintError as error:
+            if connection.execute("SELECT 1 FROM run WHERE id = ?", (id_in(new.id),)).get is not None:
+                raise Conflict(f"a run with the id {new.id} exists") from error
+            if connection.execute("SELECT 1 FROM run WHERE place = ?", (place,)).get is None:
+                raise
+            place += 1
+        else:
+            return place
+
+
 @functools.cache
 def update(*more: str) -> str:
     """The SQL that changes a run by its place: all that no index holds, and ``more`` columns.
@@ -156,6 +173,7 @@ def changes(connection: apsw.Connection, words: Words, run: Run, version: int) -
         _to_json(run.notes).decode() if run.notes else None,
         run.priority,
         version,
+        run.recovered,
     )
 
 
@@ -176,7 +194,7 @@ def run_of(connection: apsw.Connection, words: Words, row: Sequence[Any]) -> Run
     place, run_id, project, job, number, status, parameters, source, definition_version, reason = row[:10]
     sentence, assigned, accepted, started, finished, expires, worker_id, worker, slot, ended = row[10:20]
     log_size, log_sha256, log_state, should_abort, should_cancel, requested_by, notes = row[20:27]
-    retry_of, parent, batch, priority, version = row[27:32]
+    retry_of, parent, batch, priority, version, recovered = row[27:33]
     created = place >> BITS
     text = words.text
     return Run(
@@ -210,6 +228,7 @@ def run_of(connection: apsw.Connection, words: Words, row: Sequence[Any]) -> Run
         _link_out(batch),
         priority,
         version,
+        recovered == 1,
     )
 
 

@@ -15,21 +15,20 @@ from appliance.db.results import lay_over
 from appliance.db.sqlite import keys
 from appliance.db.sqlite.find import BAD_END, find, place_after
 from appliance.db.sqlite.readers import Readers
+from appliance.db.sqlite.recovering import UNHEARD, recover
 from appliance.db.sqlite.rows import to_json
 from appliance.db.sqlite.run_rows import (
     COLUMNS,
-    INSERT,
     LEASE_COLUMNS,
     NAMES,
     changes,
     hex_in,
     id_in,
+    insert,
     lease_of,
     lease_row,
-    new_row,
     parameters_in,
     parameters_out,
-    place_of,
     run_of,
     update,
 )
@@ -37,15 +36,14 @@ from appliance.db.sqlite.streams import note_stream, settled, streams_of
 from appliance.db.sqlite.words import Words
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import IdempotencyKey, Lease, NewRun, Run, StreamRecord
-from appliance.model.errors import Conflict
 from appliance.model.run_state import LIVE, TERMINAL, IllegalTransition, Status
 from appliance.model.times import to_millis
 
 _LIVE = ", ".join(f"'{status}'" for status in sorted(LIVE))
 
 _SELECT = f"SELECT {NAMES} FROM run"
-_NEXT = """
-    INSERT INTO counter (project, job, last) VALUES (?, ?, 1)
+_NEXT = f"""
+    INSERT INTO counter (project, job, last) VALUES (?, ?, 1 + ifnull(({UNHEARD}), 0))
     ON CONFLICT (project, job) DO UPDATE SET last = last + 1 RETURNING last
 """
 _NUMBERED = f"{_SELECT} WHERE project = ? AND job = ? AND number = ?"
@@ -106,7 +104,7 @@ class SqliteRuns(RunStore):
                 return first
             pair = words.number(connection, new.project), words.number(connection, new.job)
             number: int = connection.execute(_NEXT, pair).get
-            place = _insert(connection, words, new, number, parameters)
+            place = insert(connection, words, new, number, parameters)
             if key is not None:
                 keys.note(connection, key, new.created_at, place)
             return number
@@ -119,6 +117,11 @@ class SqliteRuns(RunStore):
         fields = {name: getattr(new, name) for name in NewRun.__struct_fields__}
         fields["parameters"] = parameters_out(parameters)
         return Run(number=number, status=Status.PENDING, **fields), True
+
+    def keyed(self, key: IdempotencyKey) -> Run | None:
+        """See the interface."""
+        run_id = self._readers.read(lambda connection: keys.first_run(connection, key))
+        return None if run_id is None else self.get(run_id)
 
     def get(self, run_id: str) -> Run | None:
         """See the interface."""
@@ -136,14 +139,14 @@ class SqliteRuns(RunStore):
             return self._of_job(_NEWEST_SUCCEEDED, project, job)
         return self._of_job(_NEWEST_LIVE if status in LIVE else _NEWEST_BAD, project, job, status)
 
-    def find(self, where: RunFilter, after: RunKey | None, limit: int) -> list[Run]:
+    def find(self, where: RunFilter, after: RunKey | None, limit: int, *, oldest_first: bool = False) -> list[Run]:
         """See the interface."""
         words = self._words
 
         def query(connection: apsw.Connection) -> list[Run]:
             connection.execute("BEGIN")
             try:
-                rows = find(connection, words, NAMES, where, after, limit)
+                rows = find(connection, words, NAMES, where, after, limit, oldest_first=oldest_first)
                 return [run_of(connection, words, row) for row in rows]
             finally:
                 if connection.in_transaction:
@@ -204,6 +207,13 @@ class SqliteRuns(RunStore):
             return True
 
         return self._writer.do(verb)
+
+    def recover(self, run: Run, lease: Lease) -> Run | None:
+        """See the interface."""
+        if run.status is not Status.ASSIGNED:
+            raise IllegalTransition(f"a lease is for an assigned run, not for one that is {run.status}")
+        number = self._writer.do(lambda connection: recover(connection, self._words, run, lease))
+        return None if number is None else msgspec.structs.replace(run, number=number, version=1)
 
     def take_back(self, run: Run, if_version: int) -> bool:
         """See the interface."""
@@ -379,19 +389,3 @@ def _now(connection: apsw.Connection, run: Run, if_version: int) -> _Now | None:
     """The place of a run that still has this version, and what indexes hold of it."""
     rows: list[Any] = connection.execute(_NOW, (id_in(run.id), if_version)).fetchall()
     return rows[0] if rows else None
-
-
-def _insert(connection: apsw.Connection, words: Words, new: NewRun, number: int, parameters: str | None) -> int:
-    """Store a run in its place; answers that. Raises Conflict when its id is taken."""
-    place = place_of(new.created_at, new.id)
-    while True:
-        try:
-            connection.execute(INSERT, new_row(connection, words, new, place, number, parameters))
-        except apsw.ConstraintError as error:
-            if connection.execute("SELECT 1 FROM run WHERE id = ?", (id_in(new.id),)).get is not None:
-                raise Conflict(f"a run with the id {new.id} exists") from error
-            if connection.execute("SELECT 1 FROM run WHERE place = ?", (place,)).get is None:
-                raise
-            place += 1
-        else:
-            return place

@@ -11,7 +11,7 @@ import apsw
 from appliance.db.repository import WorkerStore
 from appliance.db.sqlite.accounts import insert_token
 from appliance.db.sqlite.readers import Readers
-from appliance.db.sqlite.rows import Rows
+from appliance.db.sqlite.rows import Rows, behind
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import Token, Worker
 from appliance.model.times import to_millis
@@ -25,6 +25,15 @@ _UPDATE = (
     f"UPDATE worker SET {', '.join(f'{name} = ?' for name in _CHANGING)}, version = version + 1 "
     f"WHERE id = ? AND version = ? RETURNING 1"
 )
+_REVOKE = """
+    UPDATE worker SET revoked_at = ?, revoked_by = ?, version = version + 1
+    WHERE id = ? AND revoked_at IS NULL RETURNING 1
+"""
+_GRANTED = ("owner", "properties")  # in the order of the columns
+_GRANT_AGAIN = """
+    UPDATE worker SET owner = ?, properties = ?, revoked_at = NULL, revoked_by = NULL, version = version + 1
+    WHERE id = ? AND version = ? AND revoked_at IS NOT NULL RETURNING 1
+"""
 _HAS_LIVE_RUNS = """
     SELECT 1 FROM run INDEXED BY run_leased
     WHERE worker_id = (SELECT word FROM word WHERE text = ?) AND status IN ('assigned', 'running', 'lost') LIMIT 1
@@ -58,10 +67,10 @@ class SqliteWorkers(WorkerStore):
         """See the interface."""
         return self._one(f"{_SELECT} WHERE name = ?1 AND name = ?1 COLLATE BINARY", name)
 
-    def list(self, after: str | None, limit: int) -> list[Worker]:
+    def list(self, after: str | None, limit: int, *, backwards: bool = False) -> list[Worker]:
         """See the interface."""
-        sql = f"{_SELECT} WHERE name > ? ORDER BY name LIMIT ?"
-        bindings = (after or "", limit)
+        where, bindings = behind(after, limit, backwards)
+        sql = f"{_SELECT} {where}"
         return self._readers.read(
             lambda connection: [_WORKERS.from_row(row) for row in connection.execute(sql, bindings)]
         )
@@ -70,6 +79,29 @@ class SqliteWorkers(WorkerStore):
         """See the interface. Id, name and ``created_at`` never change."""
         bindings = (*_WORKERS.to_row(worker, _CHANGING), worker.id, if_version)
         return self._writer.do(lambda connection: connection.execute(_UPDATE, bindings).get is not None)
+
+    def revoke(self, worker_id: str, by: str, at: datetime) -> bool:
+        """See the interface."""
+
+        def verb(connection: apsw.Connection) -> bool:
+            if connection.execute(_REVOKE, (to_millis(at), by, worker_id)).get is None:
+                return False
+            connection.execute("DELETE FROM token WHERE worker_id = ?", (worker_id,))
+            return True
+
+        return self._writer.do(verb)
+
+    def grant_again(self, worker: Worker, token: Token, if_version: int) -> bool:
+        """See the interface."""
+        bindings = (*_WORKERS.to_row(worker, _GRANTED), worker.id, if_version)
+
+        def verb(connection: apsw.Connection) -> bool:
+            if connection.execute(_GRANT_AGAIN, bindings).get is None:
+                return False
+            insert_token(connection, token)
+            return True
+
+        return self._writer.do(verb)
 
     def beats(self, heard: Mapping[str, datetime]) -> None:
         """See the interface."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
 
-from appliance.db.sqlite.connection import BUSY, WAL_LIMIT, is_fatal, translate
+from appliance.db.room import Room
+from appliance.db.sqlite.connection import BUSY, WAL_LIMIT, is_fatal, is_full, translate
 from appliance.model.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ BATCH = 500  # verbs in one transaction
 QUEUE = 5000  # verbs that may wait
 _PATIENCE = 5.0  # seconds a caller waits for a place in the queue
 _WAIT_FOR_READERS = 50  # ms in which writers wait, too
+_WHILE_LOCKED = 250  # ms that a commit waits for a lock which it has waited for in vain before (F19)
 CHECKPOINT = 1000  # pages in the -wal file at which it is written back
 
 
@@ -43,28 +46,35 @@ class _Job:
 
 class Writer:
     """Owns the writing connection while it runs. ``on_fatal`` is told once, in the writer's thread, of an error after
-    which nothing is written any more (F18)."""
+    which nothing is written any more (F18). ``room`` gives up its reserve for a commit that finds the disk full; while
+    there is none the -wal file is written back after every commit, so that it takes no more than it has (F16)."""
 
     _connection: apsw.Connection
     _thread: threading.Thread
 
-    def __init__(self, path: Path, on_fatal: Callable[[Exception], None] | None = None) -> None:
+    def __init__(
+        self, path: Path, on_fatal: Callable[[Exception], None] | None = None, room: Room | None = None
+    ) -> None:
         self._wal = Path(f"{path}-wal")
         self._on_fatal = on_fatal
+        self._room = room
+        self._spared_at: datetime | None = None
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
+        self._places = threading.Condition(self._lock)
         self._wanting = 0  # callers that wait for a place in the queue
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()  # None = no more will come
         self._is_running = False
         self._broken: Exception | None = None
         self._pages = 0
-        self._was_warned = False
+        self._patience = BUSY
+        self._was_huge = self._was_unwritable = False
 
     def start(self, connection: apsw.Connection) -> None:
         """Begin to write on this connection, which nobody else uses until ``stop`` has returned."""
         self._connection = connection
         self._broken = None
         self._pages = 0
+        self._patience = BUSY
         # Instead of SQLite's own checkpoint after a commit, which keeps a failed fsync to itself (F18).
         connection.set_wal_hook(self._count_pages)
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
@@ -78,8 +88,11 @@ class Writer:
                 return
             self._is_running = False
             self._queue.put(None)
-            self._room.notify_all()
+            self._places.notify_all()
         self._thread.join()
+        if self._broken is not None:
+            # Else closing the database would write the -wal file back and delete it, as if nothing had been (F18).
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     @property
     def backlog(self) -> int:
@@ -92,7 +105,7 @@ class Writer:
         job = _Job(verb)
         with self._lock:
             if self._queue.qsize() >= QUEUE and self._is_running:
-                self._wait_for_room()
+                self._wait_for_place()
             if not self._is_running:
                 raise Unavailable("the database is not open; try again")
             self._queue.put(job)
@@ -102,10 +115,10 @@ class Writer:
         answer: _T = job.result
         return answer
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_place(self) -> None:
         self._wanting += 1
         try:
-            if not self._room.wait_for(lambda: self._queue.qsize() < QUEUE or not self._is_running, _PATIENCE):
+            if not self._places.wait_for(lambda: self._queue.qsize() < QUEUE or not self._is_running, _PATIENCE):
                 raise Unavailable("too many changes wait for the database; try again")
         finally:
             self._wanting -= 1
@@ -121,7 +134,7 @@ class Writer:
                     self._commit(batch)
             except BaseException as error:  # a bug of ours, and still nobody may wait for ever
                 self._undo()
-                self._break(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+                self.break_off(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             finally:
                 for job in batch:
                     if job.done.locked():
@@ -139,14 +152,16 @@ class Writer:
             job = self._queue.get()
         if self._wanting:
             with self._lock:
-                self._room.notify_all()
+                self._places.notify_all()
         return batch, job is None
 
     def _commit(self, batch: list[_Job]) -> None:
         """One transaction for the whole batch; all callers hear of it after the commit."""
         connection = self._connection
+        for job in batch:
+            job.error = None  # of an earlier try
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             if len(batch) == 1:
                 batch[0].result = batch[0].verb(connection)
             else:
@@ -155,12 +170,46 @@ class Writer:
             connection.execute("COMMIT")
         except Exception as error:
             self._undo()
-            self._fail(batch, error)
+            if is_full(error) and self._make_room():
+                self._commit(batch)
+            elif is_full(error) and len(batch) > 1 and self._broken is None:
+                for job in batch:  # there may be room for some of them
+                    self._commit([job])
+            else:
+                self._fail(batch, error)
             return
         for job in batch:
             job.done.release()
-        if self._pages >= CHECKPOINT:
+        if self._room is not None and self._room.full_since is not None:
+            self._spare(self._room.full_since)
+        elif self._pages >= CHECKPOINT:
             self._checkpoint()
+
+    def _begin(self) -> None:
+        """Take the lock. Once it was waited for in vain, others who want to write hear so sooner, until it is free."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._wait_for_locks(_WHILE_LOCKED)
+            raise
+        if self._patience != BUSY:
+            self._wait_for_locks(BUSY)
+
+    def _wait_for_locks(self, milliseconds: int) -> None:
+        self._patience = milliseconds
+        self._connection.set_busy_timeout(milliseconds)
+
+    def _spare(self, full_since: datetime | None) -> None:
+        """The disk is full: the -wal file gives back what it has, once, and then does not grow any more."""
+        is_first, self._spared_at = self._spared_at != full_since, full_since
+        self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE if is_first else apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _make_room(self) -> bool:
+        """The disk is full: give up the reserve, and what the -wal file can spare. Whether to try again."""
+        if self._room is None or not self._room.used_up():
+            return False
+        self._spare(self._room.full_since)
+        return self._broken is None
 
     def _run_verb(self, job: _Job) -> None:
         """One of several verbs: its error is its own, unless it ends the transaction."""
@@ -170,7 +219,7 @@ class Writer:
             job.result = job.verb(connection)
         except Exception as error:
             # SQLite itself ends the transaction on some errors, and then nobody's changes are left.
-            if not connection.in_transaction or is_fatal(error):
+            if not connection.in_transaction or is_fatal(error) or is_full(error):
                 raise
             connection.execute("ROLLBACK TO verb")
             job.error = _outward(error)
@@ -186,42 +235,52 @@ class Writer:
     def _fail(self, batch: list[_Job], error: Exception) -> None:
         """Nothing of the batch is stored: each of its callers hears why."""
         if is_fatal(error):
-            self._break(error)
+            self.break_off(error)
         for job in batch:
-            job.error = _outward(error)
+            job.error = self._room.refusal() if self._room is not None and is_full(error) else _outward(error)
             job.done.release()
 
     def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Write the -wal file back, as far as readers let us; when it has become huge, wait for them (F19).
 
         The callers have their answers already: what they committed is durable in the -wal file.
         """
-        is_huge = self._pages * 4096 > WAL_LIMIT and self._queue.empty()
-        if is_huge and not self._was_warned:
+        is_huge = self._pages * 4096 > WAL_LIMIT
+        if is_huge and not self._was_huge:
             _log.warning("%s has over %d MiB: some reader keeps an old snapshot", self._wal, WAL_LIMIT >> 20)
-        self._was_warned = is_huge
-        mode = apsw.SQLITE_CHECKPOINT_RESTART if is_huge else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._was_huge = is_huge
+        if is_huge and self._queue.empty():
+            mode = apsw.SQLITE_CHECKPOINT_RESTART
         self._connection.set_busy_timeout(_WAIT_FOR_READERS)
         try:
             self._connection.wal_checkpoint(mode=mode)
+            self._was_unwritable = False
         except apsw.BusyError:
             return  # after the next commit again
         except apsw.Error as error:
             if is_fatal(error):
-                self._break(error)
-            else:
+                self.break_off(error)
+            elif not self._was_unwritable:
+                self._was_unwritable = True
                 _log.warning("%s could not be written back: %s", self._wal, error)
         finally:
-            self._connection.set_busy_timeout(BUSY)
+            self._connection.set_busy_timeout(self._patience)
 
-    def _break(self, error: Exception) -> None:
-        """Write nothing any more. A failed sync is never tried again: the kernel may have dropped the pages (F18)."""
-        self._broken = error
-        _log.critical("storage error, nothing is written any more: %s", error, exc_info=error)
+    def break_off(self, error: Exception) -> None:
+        """Write nothing any more. A failed sync is never tried again: the kernel may have dropped the pages (F18).
+
+        From any thread, for an error that somebody else met; only the first one counts.
+        """
+        with self._lock:
+            if self._broken is not None:
+                return
+            self._broken = error
+        is_foreseen = isinstance(error, apsw.Error)
+        _log.critical("storage error, nothing is written any more: %s", error, exc_info=None if is_foreseen else error)
         if self._on_fatal is not None:
             try:
                 self._on_fatal(error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from appliance.web.api import accounts, configuration, projects, runs, system, users, workers
+from appliance.web.api import accounts, configuration, projects, recovery, runs, system, users, workers
 from appliance.web.routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *system.ROUTES,
     *accounts.ROUTES,
     *configuration.ROUTES,
+    *recovery.ROUTES,
     *projects.ROUTES,
     *runs.ROUTES,
     *workers.ROUTES,

@@ -9,6 +9,7 @@ import msgspec
 
 from appliance.model.entities import Token
 from appliance.model.times import from_rfc3339
+from appliance.web import sorting
 from appliance.web.api import lists
 from appliance.web.api.documents import MeDocument, Time, TokenDocument, me_document, time, token_document
 from appliance.web.api.lists import Listing
@@ -50,6 +51,12 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})] | None = None
 
 
+class TokenQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """The query of one's own tokens."""
+
+    sort: sorting.TokenSort = sorting.TOKENS[0]
+
+
 def login(request: Request, parts: Parts) -> Response:
     """A token of seven days for the right password."""
     require_private(request.is_secure)
@@ -83,9 +90,10 @@ def change_password(request: Request, parts: Parts) -> Response:
 
 
 def tokens(request: Request, parts: Parts) -> Response:
-    """One's own tokens, newest first."""
-    found = parts.accounts.tokens(request.someone.name)
-    return lists.whole(parts.key, "tokens", request.query, found, lambda token: token.id, token_document)
+    """One's own tokens, newest first if no other order is asked for."""
+    sort = sorting.chosen(request.query.sort, sorting.TOKENS)
+    found = sorting.ordered(parts.accounts.tokens(request.someone.name), sort, sorting.TOKEN_ORDERS)
+    return lists.whole(parts.key, f"tokens by {sort}", request.query, found, lambda token: token.id, token_document)
 
 
 def create_token(request: Request, parts: Parts) -> Response:
@@ -133,7 +141,7 @@ ROUTES = (
         "/api/v1/me/tokens",
         tokens,
         "self",
-        query=PageQuery,
+        query=TokenQuery,
         answer=Listing[TokenDocument],
         summary="My tokens",
     ),

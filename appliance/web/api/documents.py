@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from appliance.model.changes import KeyChange
-from appliance.model.entities import Exit, Job, Project, Receipt, Run, Session, Source, Token, User
+from appliance.model.entities import Exit, Job, Late, Project, Receipt, Run, Session, Source, Token, User
 from appliance.model.permissions import Principal
 from appliance.model.times import rfc3339
 from appliance.projects import RanWith
@@ -23,6 +23,35 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 def time(at: datetime | None) -> str | None:
     """An instant as text."""
     return None if at is None else rfc3339(at)
+
+
+class LateDocument(msgspec.Struct, frozen=True):
+    """A worker's report about a run that had been ended without it. It changed nothing of the run."""
+
+    status: str
+    reason: str | None
+    sentence: str
+    exit: Exit | None
+    ended_at: Time
+    reported_at: Time
+    log: Receipt
+    notes: tuple[str, ...]
+    results: dict[str, Any] | None
+
+
+def late_document(late: Late) -> LateDocument:
+    """The document of a late report."""
+    return LateDocument(
+        status=late.status,
+        reason=late.reason,
+        sentence=late.sentence,
+        exit=late.exit,
+        ended_at=rfc3339(late.ended_at),
+        reported_at=rfc3339(late.reported_at),
+        log=late.log,
+        notes=late.notes,
+        results=msgspec.json.decode(late.results) if late.results else None,
+    )
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +80,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     should_abort: bool
     definition_version: str
     notes: tuple[str, ...] = ()
+    recovered: bool = False  # brought back by its worker after a restore from a backup
+    late: LateDocument | None = None  # only in the document of one run
+    waits: str = ""  # why it does not go on: no worker fits, or its worker is silent; only in the document of one run
 
 
 def run_fields(run: Run, log_size: int | None = None) -> dict[str, Any]:
@@ -80,12 +112,13 @@ def run_fields(run: Run, log_size: int | None = None) -> dict[str, Any]:
         "should_abort": run.should_abort,
         "definition_version": run.definition_version,
         "notes": run.notes,
+        "recovered": run.recovered,
     }
 
 
-def run_document(run: Run, log_size: int | None = None) -> RunDocument:
-    """The document of a run."""
-    return RunDocument(**run_fields(run, log_size))
+def run_document(run: Run, log_size: int | None = None, late: Late | None = None, waits: str = "") -> RunDocument:
+    """The document of a run. ``waits``: why it does not go on, "" if it does."""
+    return RunDocument(**run_fields(run, log_size), late=None if late is None else late_document(late), waits=waits)
 
 
 class AskedDocument(RunDocument, frozen=True, kw_only=True):
@@ -156,6 +189,9 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     is_active: bool
     is_draining: bool
     last_contact_at: Time | None
+    revoked_at: Time | None = None
+    revoked_by: str | None = None
+    trouble: str = ""
     pools: tuple[str, ...] = ()
 
 
@@ -173,6 +209,9 @@ def worker_document(state: WorkerState) -> WorkerDocument:
         is_active=state.is_active,
         is_draining=worker.is_draining,
         last_contact_at=time(worker.last_contact_at),
+        revoked_at=time(worker.revoked_at),
+        revoked_by=worker.revoked_by,
+        trouble=state.trouble,
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from appliance.web.paging import PageQuery, read_cursor, write_cursor
+from appliance.web import sorting
+from appliance.web.paging import PageQuery, read_cursor, rows_behind, write_cursor
 from appliance.web.routes import Response, document
 
 T = TypeVar("T")
 Row = TypeVar("Row")
+Found = TypeVar("Found", covariant=True)
 
 
 class Listing(msgspec.Struct, Generic[T], frozen=True):
@@ -21,17 +23,37 @@ class Listing(msgspec.Struct, Generic[T], frozen=True):
     next: str | None = None
 
 
+class NameQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """The query of a list that is ordered by name."""
+
+    sort: sorting.NameSort = sorting.NAMES[0]
+
+
+class FileQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """The query of a list of what project files say."""
+
+    sort: sorting.FileSort = sorting.FILES[0]
+
+
+class NamedRows(Protocol, Generic[Found]):
+    """What a use case has that lists things by name."""
+
+    def __call__(self, after: str | None, limit: int, *, backwards: bool) -> Sequence[Found]: ...
+
+
 def by_name(
     key: bytes,
     listing: str,
-    query: PageQuery,
-    rows: Callable[[str | None, int], Sequence[Row]],
+    query: NameQuery,
+    rows: NamedRows[Row],
     name: Callable[[Row], str],
     item: Callable[[Row], object],
 ) -> Response:
-    """A page of a list that the database orders by name: ``rows(after, limit)``."""
+    """A page of a list that the database orders by name."""
+    sort = sorting.chosen(query.sort, sorting.NAMES)
+    listing = f"{listing} by {sort}"
     place = read_cursor(key, listing, query.cursor, 1)
-    found = rows(place[0] if place else None, query.limit + 1)
+    found = rows(place[0] if place else None, query.limit + 1, backwards=sorting.is_backwards(sort))
     return _page(key, listing, query, found, name, item)
 
 
@@ -43,11 +65,11 @@ def whole(
     name: Callable[[Row], str],
     item: Callable[[Row], object],
 ) -> Response:
-    """A page of a list that is short enough to be at hand as a whole. A cursor whose row is gone ends the list."""
-    place = read_cursor(key, listing, query.cursor, 1)
-    if place:
-        names = [name(row) for row in rows]
-        rows = rows[names.index(place[0]) + 1 :] if place[0] in names else []
+    """A page of a list that is short enough to be at hand as a whole.
+
+    ``listing`` names its order too, so that a cursor of another one is refused.
+    """
+    rows = rows_behind(read_cursor(key, listing, query.cursor, 1), rows, name)
     return _page(key, listing, query, rows, name, item)
 
 

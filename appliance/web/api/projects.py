@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -10,15 +10,16 @@ import msgspec
 
 from appliance.model.documents import canonical
 from appliance.model.entities import IdempotencyKey, Job, Source
-from appliance.model.errors import Invalid, NotFound
+from appliance.model.errors import NotFound
+from appliance.model.names import check_key
 from appliance.model.permissions import Right, visible_projects
+from appliance.web import sorting
 from appliance.web.api import lists
 from appliance.web.api.documents import ProjectDocument, RunDocument, job_document, project_document, run_document
-from appliance.web.api.lists import Listing
-from appliance.web.paging import PageQuery
+from appliance.web.api.lists import FileQuery, Listing
 from appliance.web.routes import Parts, Request, Response, Route, document
 
-_KEY = re.compile(r"[!-~]{1,200}(?!\n)$")
+_BY_NAME: Mapping[str, Callable[[Any], str]] = {"name": lambda one: one.identifier.lower()}
 
 
 class FlagBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,10 +36,11 @@ class TriggerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def projects(request: Request, parts: Parts) -> Response:
-    """The projects one may see, in the order of the files."""
-    found = parts.projects.projects(visible_projects(request.someone))
+    """The projects one may see, in the order of the files or of their names."""
+    sort = sorting.chosen(request.query.sort, sorting.FILES)
+    found = sorting.ordered(parts.projects.projects(visible_projects(request.someone)), sort, _BY_NAME)
     return lists.whole(
-        parts.key, "projects", request.query, found, lambda project: project.identifier, project_document
+        parts.key, f"projects by {sort}", request.query, found, lambda project: project.identifier, project_document
     )
 
 
@@ -54,11 +56,12 @@ def enable_project(request: Request, parts: Parts) -> Response:
 
 
 def jobs(request: Request, parts: Parts) -> Response:
-    """The jobs of a project, in the order of the file."""
-    found = parts.projects.jobs(request.params["project"])
+    """The jobs of a project, in the order of the file or of their names."""
+    sort = sorting.chosen(request.query.sort, sorting.FILES)
+    found = sorting.ordered(parts.projects.jobs(request.params["project"]), sort, _BY_NAME)
     return lists.whole(
         parts.key,
-        f"jobs of {request.params['project']}",
+        f"jobs of {request.params['project']} by {sort}",
         request.query,
         found,
         lambda job: job.identifier,
@@ -91,12 +94,8 @@ def _key(request: Request, project: str, job: str) -> IdempotencyKey | None:
     key = request.idempotency_key
     if key is None:
         return None
-    if not _KEY.match(key):
-        raise Invalid(
-            "an Idempotency-Key has 1 to 200 printable ASCII characters", {"Idempotency-Key": "not a valid key"}
-        )
     digest = canonical({"project": project, "job": job, "parameters": request.body.parameters})
-    return IdempotencyKey(f"user:{request.someone.name}", key, digest)
+    return IdempotencyKey(f"user:{request.someone.name}", check_key(key), digest)
 
 
 def _job(parts: Parts, job: Job) -> dict[str, Any]:
@@ -113,7 +112,7 @@ ROUTES = (
         "/api/v1/projects",
         projects,
         Right.READ,
-        query=PageQuery,
+        query=FileQuery,
         answer=Listing[ProjectDocument],
         summary="Projects",
     ),
@@ -136,7 +135,7 @@ ROUTES = (
         jobs,
         Right.READ,
         "project",
-        query=PageQuery,
+        query=FileQuery,
         answer=Listing[dict[str, Any]],
         summary="Jobs of a project",
     ),

@@ -13,6 +13,7 @@ from appliance.model.permissions import Right, visible_projects
 from appliance.model.run_state import TERMINAL, Status
 from appliance.model.times import from_millis, from_rfc3339, to_millis
 from appliance.runs import LOG_PAGE, Asked
+from appliance.web import sorting
 from appliance.web.api.documents import (
     AskedDocument,
     DefinitionDocument,
@@ -39,6 +40,7 @@ class RunQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     source: Filter = ()
     since: Instant | None = None
     until: Instant | None = None
+    sort: sorting.RunSort = sorting.RUNS[0]
 
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,15 +51,18 @@ class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def runs(request: Request, parts: Parts) -> Response:
-    """Runs of the projects one may see, newest first."""
+    """Runs of the projects one may see, newest first if not asked otherwise."""
     query: RunQuery = request.query
-    place = read_cursor(parts.key, "runs", query.cursor, 2)
+    sort = sorting.chosen(query.sort, sorting.RUNS)
+    listing = f"runs by {sort}"
+    place = read_cursor(parts.key, listing, query.cursor, 2)
     after = RunKey(from_millis(int(place[0])), place[1]) if place else None
-    found = parts.runs.find(run_filter(query, visible_projects(request.someone)), after, query.limit + 1)
+    where = run_filter(query, visible_projects(request.someone))
+    found = parts.runs.find(where, after, query.limit + 1, oldest_first=not sorting.is_backwards(sort))
     shown = found[: query.limit]
     cursor = None
     if len(found) > len(shown):
-        cursor = write_cursor(parts.key, "runs", [str(to_millis(shown[-1].created_at)), shown[-1].id])
+        cursor = write_cursor(parts.key, listing, [str(to_millis(shown[-1].created_at)), shown[-1].id])
     return document(Listing([run_document(run) for run in shown], cursor))
 
 
@@ -77,7 +82,9 @@ def run_filter(query: RunQuery, visible: frozenset[str] | None) -> RunFilter:
 
 def run(request: Request, parts: Parts) -> Response:
     """One run, by id or by number."""
-    return document(run_document(request.the_run, parts.runs.log_size(request.the_run.id)))
+    found = request.the_run
+    waits = parts.waits.reasons([found]).get(found.id, "")
+    return document(run_document(found, parts.runs.log_size(found.id), parts.runs.late(found), waits))
 
 
 def definition(request: Request, parts: Parts) -> Response:
@@ -125,6 +132,21 @@ def cancel(request: Request, parts: Parts) -> Response:
 def abort(request: Request, parts: Parts) -> Response:
     """End the run; 409 when it has ended."""
     return _asked(parts.runs.abort(request.the_run.id, request.someone.name))
+
+
+def declare_lost(request: Request, parts: Parts) -> Response:
+    """End a run whose worker is away, for good; 409 while it is connected, naming abort."""
+    return document(run_document(parts.lost_runs.declare(request.the_run.id, request.someone.name)))
+
+
+def late_log(request: Request, parts: Parts) -> Response:
+    """The whole output that came with a late report, never as a page (S-15); empty when there is none."""
+    run = request.the_run
+    headers = {
+        "Content-Disposition": f'attachment; filename="{run.id}-late.txt"',
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return content(parts.runs.open_late_log(run.id), "text/plain; charset=utf-8", headers)
 
 
 def _asked(asked: Asked) -> Response:
@@ -203,5 +225,22 @@ ROUTES = (
         statuses=_ENDING,
         answer=AskedDocument,
         summary="Abort a run",
+    ),
+    Route(
+        "POST",
+        "/api/v1/runs/<run_id>/declare-lost",
+        declare_lost,
+        Right.CONTROL,
+        "run",
+        answer=RunDocument,
+        summary="Give up a run whose worker is away",
+    ),
+    Route(
+        "GET",
+        "/api/v1/runs/<run_id>/late/log",
+        late_log,
+        Right.READ,
+        "run",
+        summary="The log that came with a late report",
     ),
 )

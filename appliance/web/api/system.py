@@ -7,19 +7,22 @@ from typing import Any
 
 import msgspec
 
+from appliance.model.times import rfc3339
 from appliance.web import openapi
 from appliance.web.routes import Parts, Request, Response, Route, document
 
 
 class HealthDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``status``: ok. ``runs`` (how many are in each live state) only for those who are logged in."""
+    """``status``: ok, or degraded: alive, and the disk is full. ``runs`` (how many are in each live state) only for
+    those who are logged in."""
 
     status: str
     runs: dict[str, int] | None = None
 
 
 class ReadyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``status``: ready or starting. ``reasons`` only for administrators and auditors."""
+    """``status``: ready, starting, or degraded: reads work, and the disk is full. ``reasons`` only for administrators
+    and auditors."""
 
     status: str
     reasons: list[str] | None = None
@@ -27,17 +30,21 @@ class ReadyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def health(request: Request, parts: Parts) -> Response:
     """Alive: the process answers. Anonymous callers learn nothing more (A1)."""
+    status = "degraded" if parts.full_since() else "ok"
     if request.principal is None or not _may_see_all(request):
-        return document(HealthDocument("ok"))
-    return document(HealthDocument("ok", {str(status): count for status, count in parts.runs.counts().items()}))
+        return document(HealthDocument(status))
+    return document(HealthDocument(status, {str(state): count for state, count in parts.runs.counts().items()}))
 
 
 def ready(request: Request, parts: Parts) -> Response:
-    """Ready: the appliance does its work; 503 while it does not."""
-    reasons = list(parts.unready())
+    """Ready: the appliance does all of its work; 503 while it does not."""
+    reasons, full_since = list(parts.unready()), parts.full_since()
+    name = "starting" if reasons else "degraded" if full_since else "ready"
+    if full_since:
+        reasons.append(f"disk full since {rfc3339(full_since)}")
     shown = reasons if reasons and _may_see_all(request) else None
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return document(ReadyDocument("starting" if reasons else "ready", shown), status)
+    return document(ReadyDocument(name, shown), status)
 
 
 def _may_see_all(request: Request) -> bool:

@@ -10,8 +10,7 @@ from appliance.model.permissions import Right
 from appliance.web.api import lists
 from appliance.web.api.accounts import Password
 from appliance.web.api.documents import UserDocument, user_document
-from appliance.web.api.lists import Listing
-from appliance.web.paging import PageQuery
+from appliance.web.api.lists import Listing, NameQuery
 from appliance.web.routes import Parts, Request, Response, Route, document
 
 Role = Annotated[str, msgspec.Meta(max_length=64)]
@@ -74,7 +73,7 @@ ROUTES = (
         "/api/v1/users",
         users,
         Right.MANAGE_USERS,
-        query=PageQuery,
+        query=NameQuery,
         answer=Listing[UserDocument],
         summary="Users",
     ),

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from appliance.lost_runs import Fate
 from appliance.model.permissions import Right
 from appliance.web.api import lists
 from appliance.web.api.documents import WorkerDocument, worker_document
-from appliance.web.api.lists import Listing
-from appliance.web.paging import PageQuery
+from appliance.web.api.lists import Listing, NameQuery
 from appliance.web.routes import Parts, Request, Response, Route, document, nothing
 from appliance.workers import join_line
 
@@ -19,6 +19,12 @@ class WorkerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Switch a worker on or off; what it runs goes on."""
 
     is_enabled: bool
+
+
+class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of its runs: kept as they are, aborted when it is back, or given up for good."""
+
+    runs: Fate = "keep"
 
 
 class WorkerTokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +69,12 @@ def remove_worker(request: Request, parts: Parts) -> Response:
     return nothing()
 
 
+def revoke_worker(request: Request, parts: Parts) -> Response:
+    """Take a worker's token away; nothing is accepted from it until it has a new one."""
+    state = parts.lost_runs.revoke(request.params["worker"], request.someone.name, request.body.runs)
+    return document(worker_document(state))
+
+
 def create_token(request: Request, parts: Parts) -> Response:
     """A new worker's account with its token."""
     _, text = parts.workers.create(request.body.name, request.someone.name, request.body.properties)
@@ -75,7 +87,7 @@ ROUTES = (
         "/api/v1/workers",
         workers,
         Right.READ_WORKERS,
-        query=PageQuery,
+        query=NameQuery,
         answer=Listing[WorkerDocument],
         summary="Workers",
     ),
@@ -96,6 +108,15 @@ ROUTES = (
         Right.MANAGE_WORKERS,
         status=204,
         summary="Remove a worker",
+    ),
+    Route(
+        "POST",
+        "/api/v1/workers/<worker>/revoke",
+        revoke_worker,
+        Right.MANAGE_WORKERS,
+        body=RevokeBody,
+        answer=WorkerDocument,
+        summary="Take a worker's token away",
     ),
     Route(
         "POST",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from http import HTTPStatus
 
-from appliance.model.errors import ApplianceError, Conflict, Throttled, Unauthenticated, Unavailable
+from appliance.model.errors import ApplianceError
+from appliance.web.errors import problem_of
 from appliance.web.routes import Request, Response, page
 from appliance.web.views import View
 
@@ -17,21 +18,15 @@ def show(view: View, status: int = HTTPStatus.OK) -> Response:
 
 def refuse(view: View, error: ApplianceError) -> Response:
     """The page of a form that was refused: nothing was done, and the form says why."""
-    match error:
-        case Unauthenticated():
-            status = HTTPStatus.UNAUTHORIZED
-        case Conflict():
-            status = HTTPStatus.CONFLICT
-        case Throttled():
-            status = HTTPStatus.TOO_MANY_REQUESTS
-        case Unavailable():
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-        case _:
-            status = HTTPStatus.UNPROCESSABLE_ENTITY
-    answer = show(view, status)
-    if isinstance(error, Unavailable):
-        answer = replace(answer, headers={"Retry-After": str(max(1, round(error.retry_after)))})
-    return answer
+    problem = problem_of(error)
+    answer = show(view, problem.status)
+    return replace(answer, headers={"Retry-After": str(problem.retry_after)}) if problem.retry_after else answer
+
+
+def switched(name: str, is_enabled: bool) -> str:
+    """What is told after a project or job was enabled or disabled."""
+    told = "is enabled: its runs start again" if is_enabled else "is disabled: its runs wait, and those that run go on"
+    return f"{name} {told}."
 
 
 def reader(request: Request) -> str:

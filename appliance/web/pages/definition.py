@@ -7,29 +7,40 @@ import json
 from appliance.model import definitions
 from appliance.model.schema import Command, JobDocument
 from appliance.projects import RanWith
+from appliance.web.pages import links
 from appliance.web.pieces import Definition, Value
 
 NAMED = 5  # changed keys that a sentence names
+COMMANDS = 100  # commands of a definition that a page lists
+COMMAND = 4_000  # characters of one
+LONG = 300  # characters above which one is folded
+TEXT = 50_000  # characters of the document
 
 
-def shown(ran: RanWith) -> Definition:
+def shown(ran: RanWith, run_id: str) -> Definition:
     """For the page of a run."""
+    text = json.dumps(ran.document, indent=2, ensure_ascii=False)
+    listed, more = commands(definitions.job_of(ran.document))
     return Definition(
         version=ran.version,
         since=_since(ran),
-        commands=commands(definitions.job_of(ran.document)),
-        text=json.dumps(ran.document, indent=2, ensure_ascii=False),
+        commands=listed,
+        text=text if len(text) <= TEXT else f"{text[:TEXT]}\n… {len(text) - TEXT} characters more",
+        more=more,
+        raw_href=links.definition(run_id),
     )
 
 
-def commands(document: JobDocument) -> tuple[Value, ...]:
-    """The commands of a job in their order; the name says which part they belong to."""
+def commands(document: JobDocument) -> tuple[tuple[Value, ...], int]:
+    """The commands of a job in their order, and how many more it has; the name says which part they belong to."""
     phases = (
         ("setup", document.definition.setup_commands),
         ("command", document.definition.commands),
         ("teardown", document.definition.teardown_commands),
     )
-    return tuple(Value(part, _text(command)) for part, commands in phases for command in commands)
+    every = [(part, command) for part, commands in phases for command in commands]
+    texts = [(part, _text(command)) for part, command in every[:COMMANDS]]
+    return tuple(Value(part, text, is_block=_is_long(text)) for part, text in texts), max(0, len(every) - COMMANDS)
 
 
 def _since(ran: RanWith) -> str:
@@ -43,6 +54,11 @@ def _since(ran: RanWith) -> str:
     return f"The job has changed since: {', '.join(keys[:NAMED])}{more}."
 
 
+def _is_long(text: str) -> bool:
+    return len(text) > LONG or text.count("\n") > 2
+
+
 def _text(command: str | list[str] | Command) -> str:
     run = command.run if isinstance(command, Command) else command
-    return run if isinstance(run, str) else " ".join(run)
+    text = run if isinstance(run, str) else " ".join(run)
+    return text if len(text) <= COMMAND else f"{text[:COMMAND]} …"

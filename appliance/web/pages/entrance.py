@@ -132,7 +132,7 @@ def _setup_form(token: str, name: str) -> Form:
                 "password",
                 "Password",
                 kind="secret",
-                hint="At least 12 characters, and no common words.",
+                hint="At least 12 characters, and not a common password.",
                 is_required=True,
                 autocomplete="new-password",
                 limit=1024,

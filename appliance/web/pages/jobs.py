@@ -13,15 +13,16 @@ import msgspec
 from appliance.db.repository import RunFilter
 from appliance.model import definitions, documents
 from appliance.model.entities import IdempotencyKey, Job, Source
-from appliance.model.errors import Conflict, Invalid, NotFound
+from appliance.model.errors import Conflict, Invalid, NotFound, Unavailable
 from appliance.model.permissions import Right, may
 from appliance.model.schema import JobDocument
-from appliance.web import forms
+from appliance.web import forms, sorting
 from appliance.web.pages import definition, links, rows
-from appliance.web.pages.answers import reader, refuse, show
-from appliance.web.pages.runs import next_place, place
+from appliance.web.pages.answers import reader, refuse, show, switched
+from appliance.web.pages.orders import asked, orders
+from appliance.web.pages.runs import Word, next_place, place
 from appliance.web.paging import Cursor
-from appliance.web.pieces import Form, Paging, RunRow
+from appliance.web.pieces import Form, Order, Paging, RunRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import JobPage
 
@@ -29,8 +30,9 @@ HISTORY = 25
 
 
 class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where in the history the reader is."""
+    """Where in the history the reader is, and in which order."""
 
+    sort: Word = ""
     cursor: Cursor | None = None
 
 
@@ -67,12 +69,27 @@ def trigger(request: Request, parts: Parts) -> Response:
     source = Source(type="user", user=user, token_id=request.someone.token_id, via="website")
     try:
         run, _ = parts.runs.trigger(found.project, found.identifier, given, source, key=key, as_text=True)
-    except (Invalid, Conflict) as error:
+    except (Invalid, Conflict, Unavailable) as error:
         view = _page(request, parts, found, body.parameters)
         if view.form is not None:
             view = replace(view, form=forms.refused(view.form, error))
         return refuse(view, error)
     return redirect(links.run(run.project, run.job, run.number))
+
+
+def enable(request: Request, parts: Parts) -> Response:
+    """Let its runs be given to workers."""
+    return _switch(request, parts, True)
+
+
+def disable(request: Request, parts: Parts) -> Response:
+    """Keep its runs waiting; those that run go on."""
+    return _switch(request, parts, False)
+
+
+def _switch(request: Request, parts: Parts, is_enabled: bool) -> Response:
+    found = parts.projects.enable_job(request.params["project"], request.params["job"], is_enabled, reader(request))
+    return redirect(links.job(found.project, found.identifier), switched(found.identifier, is_enabled))
 
 
 def _job(request: Request, parts: Parts) -> Job:
@@ -82,7 +99,8 @@ def _job(request: Request, parts: Parts) -> Job:
 def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] | None = None) -> JobPage:
     document = definitions.job_of(found.document)
     project = parts.projects.project(found.project)
-    history, paging = _history(request, parts, found.project, found.identifier)
+    history, ways, paging = _history(request, parts, found.project, found.identifier)
+    commands, more_commands = definition.commands(document)
     because = ""
     if not project.is_enabled:
         because = "The project is disabled: its runs wait until it is enabled."
@@ -98,9 +116,15 @@ def _page(request: Request, parts: Parts, found: Job, given: Mapping[str, str] |
         disabled_because=because,
         findings=found.findings,
         form=_form(found, document, given) if may(request.someone, Right.TRIGGER, found.project) else None,
-        commands=definition.commands(document),
+        commands=commands,
+        more_commands=more_commands,
         history=history,
+        orders=ways,
         paging=paging,
+        is_switched_on=found.is_enabled,
+        switch_action=links.switch_job(found.project, found.identifier, not found.is_enabled)
+        if may(request.someone, Right.SWITCH, found.project)
+        else None,
     )
 
 
@@ -110,8 +134,9 @@ def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage 
         last = parts.runs.numbered(project, job, "latest")
     except NotFound:
         return None
-    history, paging = _history(request, parts, project, job)
+    history, ways, paging = _history(request, parts, project, job)
     document = definitions.job_of(parts.projects.ran_with(last).document)
+    commands, more_commands = definition.commands(document)
     return JobPage(
         title=document.display_name or job,
         project=project,
@@ -122,26 +147,32 @@ def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage 
         disabled_because="This job was removed from the project files. Its history stays.",
         findings=(),
         form=None,
-        commands=definition.commands(document),
+        commands=commands,
+        more_commands=more_commands,
         history=history,
+        orders=ways,
         paging=paging,
         is_removed=True,
     )
 
 
-def _history(request: Request, parts: Parts, project: str, job: str) -> tuple[tuple[RunRow, ...], Paging]:
+def _history(
+    request: Request, parts: Parts, project: str, job: str
+) -> tuple[tuple[RunRow, ...], tuple[Order, ...], Paging]:
     where = RunFilter(project=(project,), job=(job,))
     # A refused form comes back without a query of its own: the newest runs stand beside it.
-    cursor = request.query.cursor if isinstance(request.query, JobQuery) else None
-    listing = f"{project}/{job}"
-    runs = parts.runs.find(where, place(parts, listing, cursor), HISTORY + 1)
+    query = request.query if isinstance(request.query, JobQuery) else JobQuery()
+    sort, order = asked(query.sort, sorting.RUNS)
+    listing = f"{project}/{job} by {sort}"
+    after = place(parts, listing, query.cursor)
+    runs = parts.runs.find(where, after, HISTORY + 1, oldest_first=not sorting.is_backwards(sort))
     here = links.job(project, job)
-    older = next_place(parts, listing, runs, HISTORY)
+    following = next_place(parts, listing, runs, HISTORY)
     paging = Paging(
-        first=here if cursor else None,
-        next=links.with_query(here, cursor=older) if older else None,
+        first=links.with_query(here, sort=order) if query.cursor else None,
+        next=links.with_query(here, sort=order, cursor=following) if following else None,
     )
-    return rows.run_rows(runs[:HISTORY], parts.clock.now()), paging
+    return rows.run_rows(runs[:HISTORY], parts), orders(here, sorting.RUNS, sort), paging
 
 
 def _form(found: Job, document: JobDocument, given: Mapping[str, str] | None) -> Form:
@@ -156,6 +187,10 @@ def _form(found: Job, document: JobDocument, given: Mapping[str, str] | None) ->
 ROUTES = (
     Route("GET", "/p/<project>/<job>", job, Right.READ, scope="project", kind="page", query=JobQuery,
           summary="One job"),
+    Route("POST", "/p/<project>/<job>/enable", enable, Right.SWITCH, scope="project", kind="page",
+          summary="Enable a job"),
+    Route("POST", "/p/<project>/<job>/disable", disable, Right.SWITCH, scope="project", kind="page",
+          summary="Disable a job"),
     Route("POST", "/p/<project>/<job>", trigger, Right.TRIGGER, scope="project", kind="page", body=TriggerForm,
           summary="Trigger a job"),
 )  # fmt: skip

@@ -17,6 +17,7 @@ RUNS = "/runs"
 WORKERS = "/workers"
 ME = "/me"
 SETUP = "/setup"
+RELEASE_RECOVERY = "/recovery/release"
 
 
 def project(name: str) -> str:
@@ -29,6 +30,16 @@ def job(project_name: str, name: str) -> str:
     return f"{project(project_name)}/{_part(name)}"
 
 
+def switch_project(name: str, is_enabled: bool) -> str:
+    """Where the button posts to that enables or disables a project."""
+    return f"{PROJECTS}/{_part(name)}/{'enable' if is_enabled else 'disable'}"
+
+
+def switch_job(project_name: str, name: str, is_enabled: bool) -> str:
+    """Where the button posts to that enables or disables a job."""
+    return f"{job(project_name, name)}/{'enable' if is_enabled else 'disable'}"
+
+
 def run(project_name: str, job_name: str, number: int | str) -> str:
     """A run, by number or by ``latest`` or ``last-success``."""
     return f"{job(project_name, job_name)}/{_part(str(number))}"
@@ -39,9 +50,24 @@ def log(project_name: str, job_name: str, number: int | str, **query: int | str)
     return f"{run(project_name, job_name, number)}/log{_query(query)}"
 
 
+def late_log(run_id: str) -> str:
+    """The log that came with a late report, as a download."""
+    return f"/api/v1/runs/{_part(run_id)}/late/log"
+
+
 def raw_log(project_name: str, job_name: str, number: int | str) -> str:
     """The exact bytes of a log, as a download."""
     return f"{run(project_name, job_name, number)}/log.txt"
+
+
+def definition(run_id: str) -> str:
+    """The definition of a run as the service answers it: JSON, all of it."""
+    return f"/api/v1/runs/{_part(run_id)}/definition"
+
+
+def results(run_id: str) -> str:
+    """The results of a run as the service answers them: JSON, all of them."""
+    return f"/api/v1/runs/{_part(run_id)}/results"
 
 
 def runs(**filters: str) -> str:

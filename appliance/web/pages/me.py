@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 
 from appliance.model.errors import ApplianceError, Invalid
-from appliance.web import forms
+from appliance.web import forms, sorting
 from appliance.web.pages import links, rows
 from appliance.web.pages.answers import reader, refuse, show
 from appliance.web.pages.entrance import Password
+from appliance.web.pages.orders import asked, orders, part
+from appliance.web.pages.runs import Word
+from appliance.web.paging import Cursor
 from appliance.web.pieces import Field, Form, Option, SessionRow, TokenRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.security import login_cookies
 from appliance.web.views import MePage
 
+SHOWN = 50
 LIVES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year", "": "never ends"}
 # The order matters: most of them also claim to be Chrome or Safari.
 _BROWSERS = (
@@ -44,7 +49,7 @@ _PASSWORD = Form(
             "password",
             "New password",
             "secret",
-            hint="At least 12 characters, and no common words. You are logged out everywhere else.",
+            hint="At least 12 characters, and not a common password. You are logged out everywhere else.",
             is_required=True,
             autocomplete="new-password",
             limit=1024,
@@ -80,6 +85,14 @@ class TokenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     days: Annotated[str, msgspec.Meta(max_length=8)] = "90"
 
 
+class MeQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The order of the tokens; ``cursor``: where in them the reader is, ``sessions``: where in the sessions."""
+
+    sort: Word = ""
+    cursor: Cursor | None = None
+    sessions: Cursor | None = None
+
+
 def me(request: Request, parts: Parts) -> Response:
     """Everything about the reader's account."""
     return show(_page(request, parts))
@@ -104,17 +117,26 @@ def change_password(request: Request, parts: Parts) -> Response:
 def make_token(request: Request, parts: Parts) -> Response:
     """A new token. The answer shows it, this once, so it is no redirect."""
     body: TokenForm = request.body
+    given = replace(_TOKEN, fields=_filled(body))
     try:
-        if not body.label.strip():
-            raise Invalid("a label is missing", {"label": "say what the token is for"})
+        errors = {} if body.label.strip() else {"label": "say what the token is for"}
         if body.days not in LIVES:
-            raise Invalid("there is no such end", {"days": "choose one of the list"})
+            errors["days"] = "choose one of the list"
+        if errors:
+            raise Invalid("the token cannot be made so", errors)
         expires_at = parts.clock.now() + timedelta(days=int(body.days)) if body.days else None
         text, _ = parts.accounts.create_token(reader(request), body.label.strip(), expires_at)
     except ApplianceError as error:
-        form = forms.refused(_TOKEN, error)
+        form = forms.refused(given, error)
         return refuse(_page(request, parts, token_form=form), error)
     return show(_page(request, parts, new_token=text))
+
+
+def _filled(body: TokenForm) -> tuple[Field, ...]:
+    """The fields with what was typed and chosen."""
+    label, days = _TOKEN.fields
+    chosen = tuple(replace(option, is_selected=option.value == body.days) for option in days.options)
+    return replace(label, value=body.label), replace(days, options=chosen)
 
 
 def revoke_token(request: Request, parts: Parts) -> Response:
@@ -140,6 +162,27 @@ def _page(
     name = reader(request)
     who = request.someone
     this = request.session.id if request.session else None
+    query = request.query if isinstance(request.query, MeQuery) else MeQuery()
+    sort, order = asked(query.sort, sorting.TOKENS)
+    every = parts.accounts.tokens(name)
+    some_tokens, token_paging = part(
+        parts.key,
+        f"pages of tokens by {sort}",
+        sorting.ordered(every, sort, sorting.TOKEN_ORDERS),
+        lambda token: token.id,
+        query.cursor,
+        SHOWN,
+        lambda cursor: links.with_query(links.ME, sort=order, cursor=cursor),
+    )
+    some_sessions, session_paging = part(
+        parts.key,
+        "pages of sessions",
+        parts.accounts.sessions(name),
+        lambda session: session.id,
+        query.sessions,
+        SHOWN,
+        lambda cursor: links.with_query(links.ME, sort=order, sessions=cursor),
+    )
     tokens = tuple(
         TokenRow(
             label=token.label or "(no label)",
@@ -148,7 +191,7 @@ def _page(
             expires=token.expires_at,
             revoke_action=links.below_me("tokens", token.id, "revoke"),
         )
-        for token in parts.accounts.tokens(name)
+        for token in some_tokens
     )
     sessions = tuple(
         SessionRow(
@@ -159,7 +202,7 @@ def _page(
             is_this=session.id == this,
             end_action=None if session.id == this else links.below_me("sessions", session.id, "end"),
         )
-        for session in parts.accounts.sessions(name)
+        for session in some_sessions
     )
     roles = [*sorted(who.site_roles), *(f"{role} of {project}" for project, role in sorted(who.project_roles.items()))]
     return MePage(
@@ -170,7 +213,10 @@ def _page(
         token_form=token_form,
         new_token=new_token,
         tokens=tokens,
+        token_orders=orders(links.ME, sorting.TOKENS, sort) if len(every) > 1 else (),
+        token_paging=token_paging,
         sessions=sessions,
+        session_paging=session_paging,
     )
 
 
@@ -182,7 +228,7 @@ def browser_name(agent: str) -> str:
 
 
 ROUTES = (
-    Route("GET", "/me", me, "self", kind="page", summary="Your account"),
+    Route("GET", "/me", me, "self", kind="page", query=MeQuery, summary="Your account"),
     Route("POST", "/me/password", change_password, "self", kind="page", body=PasswordForm, body_limit=4096 * 4,
           summary="Change your password"),
     Route("POST", "/me/tokens", make_token, "self", kind="page", body=TokenForm, summary="Make a token"),

@@ -9,11 +9,12 @@ import msgspec
 from appliance.model import definitions
 from appliance.model.entities import Run
 from appliance.model.permissions import Right, may
+from appliance.model.positions import command_words
 from appliance.model.run_state import LIVE, Status
-from appliance.web.pages import definition, links, logview, rows
+from appliance.model.sizes import show_bytes
+from appliance.web.pages import away, definition, links, logview, rows, steps, values
 from appliance.web.pages.answers import reader, show
 from appliance.web.pieces import When
-from appliance.web.rendering import show_bytes
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import RunPage
 
@@ -25,9 +26,11 @@ Flag = Annotated[str, msgspec.Meta(max_length=8)]
 
 
 class RunQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``stay``: do not load the page again by itself."""
+    """``stay``: do not load the page again by itself. ``steps``: the part of the commands that is shown, from 1; the
+    one in which something went wrong, or goes on, when it is not given."""
 
     stay: Flag = ""
+    steps: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
 
 def run(request: Request, parts: Parts) -> Response:
@@ -43,6 +46,8 @@ def run(request: Request, parts: Parts) -> Response:
     tail = parts.runs.log(found.id, max(0, size - TAIL), TAIL)
     receipt, is_good = _receipt(found, size)
     ran_with = parts.projects.ran_with(found)
+    shown_steps, steps_part = steps.part(parts, found, request.query.steps)
+    results = values.shown(parts.runs.results(found.id))
     times = (
         ("Triggered", found.created_at),
         ("Assigned", found.assigned_at),
@@ -52,14 +57,17 @@ def run(request: Request, parts: Parts) -> Response:
     return show(
         RunPage(
             title=f"{found.job}#{found.number} {found.status}",
-            run=rows.run_row(found, now),
+            run=rows.run_row(found, now, parts.waits.reasons([found]).get(found.id, "")),
             refresh=REFRESH if is_live and not request.query.stay else None,
             stay_href=links.with_query(here, stay="yes"),
             times=tuple((label, When(at, rows.ago(at, now))) for label, at in times if at is not None),
             ending=_ending(found),
-            parameters=rows.values(found.parameters, _secrets(ran_with.document)),
-            steps=tuple(rows.step(step, found) for step in parts.runs.steps(found.id)),
-            results=rows.values(parts.runs.results(found.id)),
+            parameters=values.shown(found.parameters, _secrets(ran_with.document)),
+            steps=shown_steps,
+            steps_part=steps_part,
+            results=results,
+            results_href=links.results(found.id),
+            are_results_cut=values.is_cut(results),
             notes=found.notes,
             stopping=_stopping(found) if is_live else "",
             log=logview.backward(tail, size, size, TAIL_LINES),
@@ -71,7 +79,9 @@ def run(request: Request, parts: Parts) -> Response:
             definition_version=found.definition_version,
             cancel_action=f"{here}/cancel" if may_control and _may_cancel(found) else None,
             abort_action=f"{here}/abort" if may_control and _may_abort(found) else None,
-            definition=definition.shown(ran_with),
+            lost_action=f"{here}/declare-lost" if may_control and away.may_be_declared_lost(found, parts) else None,
+            late=away.late_report(found, parts),
+            definition=definition.shown(ran_with, found.id),
         )
     )
 
@@ -86,6 +96,12 @@ def abort(request: Request, parts: Parts) -> Response:
     """End the run wherever it is."""
     asked = parts.runs.abort(request.the_run.id, reader(request))
     return _back(asked.run, asked.sentence)
+
+
+def declare_lost(request: Request, parts: Parts) -> Response:
+    """Give up a run whose worker is away."""
+    after = parts.lost_runs.declare(request.the_run.id, reader(request))
+    return _back(after, "the run is declared lost; this is final")
 
 
 def _back(after: Run, sentence: str) -> Response:
@@ -113,7 +129,7 @@ def _ending(found: Run) -> str:
     if found.exit is None:
         return ""
     how = f"signal {found.exit.signal}" if found.exit.signal else f"exit code {found.exit.code}"
-    return f"{rows.command_label(found.exit.command)}: {how}" if found.exit.command else how
+    return f"{command_words(found.exit.command)}: {how}" if found.exit.command else how
 
 
 def _receipt(found: Run, size: int) -> tuple[str, bool]:
@@ -141,4 +157,13 @@ ROUTES = (
     Route("GET", _PATH, run, Right.READ, scope="run", kind="page", query=RunQuery, summary="One run"),
     Route("POST", f"{_PATH}/cancel", cancel, Right.CONTROL, scope="run", kind="page", summary="Cancel a run"),
     Route("POST", f"{_PATH}/abort", abort, Right.CONTROL, scope="run", kind="page", summary="Abort a run"),
+    Route(
+        "POST",
+        f"{_PATH}/declare-lost",
+        declare_lost,
+        Right.CONTROL,
+        scope="run",
+        kind="page",
+        summary="Give up a run whose worker is away",
+    ),
 )

@@ -9,12 +9,17 @@ from typing import Annotated, Any
 
 import msgspec
 
+from appliance.model.entities import Worker
 from appliance.model.errors import Conflict, Invalid
 from appliance.model.matching import read_property
+from appliance.model.names import check_name
 from appliance.model.permissions import Right, may
-from appliance.web import forms
-from appliance.web.pages import links, rows
+from appliance.model.times import rfc3339
+from appliance.web import forms, sorting
+from appliance.web.pages import links, rows, values
 from appliance.web.pages.answers import reader, refuse, show
+from appliance.web.pages.orders import asked, orders
+from appliance.web.pages.runs import Word
 from appliance.web.paging import Cursor, read_cursor, write_cursor
 from appliance.web.pieces import Field, Form, Paging, WorkerRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
@@ -39,8 +44,9 @@ _EMPTY = Form(
 
 
 class WorkersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where in the list the reader is."""
+    """Where in the list the reader is, and in which order."""
 
+    sort: Word = ""
     cursor: Cursor | None = None
 
 
@@ -60,7 +66,7 @@ def add(request: Request, parts: Parts) -> Response:
     """Make the worker's account. The answer shows its token, this once (S-85), so it is no redirect."""
     body: AddForm = request.body
     try:
-        worker, token = parts.workers.create(body.name.strip(), reader(request), _properties(body.properties))
+        worker, token = _create(parts, body, reader(request))
     except (Invalid, Conflict) as error:
         given = {"name": body.name, "properties": body.properties}
         form = replace(_EMPTY, fields=tuple(replace(field, value=given[field.name]) for field in _EMPTY.fields))
@@ -94,6 +100,23 @@ def remove(request: Request, parts: Parts) -> Response:
     return redirect(links.WORKERS, f"{request.params['worker']} is removed; its token no longer works.")
 
 
+def _create(parts: Parts, body: AddForm, owner: str) -> tuple[Worker, str]:
+    """Raises Invalid with all that is wrong, or Conflict."""
+    name, errors = body.name.strip(), dict[str, str]()
+    found: Mapping[str, Any] = {}
+    try:
+        found = _properties(body.properties)
+    except Invalid as error:
+        errors |= error.errors
+    try:
+        check_name("worker", name)
+    except Invalid as error:
+        errors |= error.errors
+    if errors:
+        raise Invalid("the worker cannot be added so", errors)
+    return parts.workers.create(name, owner, found)
+
+
 def _properties(text: str) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -105,21 +128,24 @@ def _properties(text: str) -> Mapping[str, Any]:
 
 
 def _page(request: Request, parts: Parts, form: Form) -> WorkersPage:
-    cursor = request.query.cursor if isinstance(request.query, WorkersQuery) else None
-    place = read_cursor(parts.key, "pages of workers", cursor or None, 1)
-    found = parts.workers.list(place[0] if place else None, SHOWN + 1)
+    query = request.query if isinstance(request.query, WorkersQuery) else WorkersQuery()
+    sort, order = asked(query.sort, sorting.NAMES)
+    listing = f"pages of workers by {sort}"
+    place = read_cursor(parts.key, listing, query.cursor or None, 1)
+    found = parts.workers.list(place[0] if place else None, SHOWN + 1, backwards=sorting.is_backwards(sort))
     may_manage = may(request.someone, Right.MANAGE_WORKERS)
-    older = None
+    following = None
     if len(found) > SHOWN:
-        older = write_cursor(parts.key, "pages of workers", [found[SHOWN - 1].worker.name])
+        following = write_cursor(parts.key, listing, [found[SHOWN - 1].worker.name])
     return WorkersPage(
         title="Workers",
         workers=tuple(_row(parts, state, may_manage) for state in found[:SHOWN]),
         form=form if may_manage else None,
         paging=Paging(
-            first=links.WORKERS if cursor else None,
-            next=links.with_query(links.WORKERS, cursor=older) if older else None,
+            first=links.with_query(links.WORKERS, sort=order) if query.cursor else None,
+            next=links.with_query(links.WORKERS, sort=order, cursor=following) if following else None,
         ),
+        orders=orders(links.WORKERS, sorting.NAMES, sort) if len(found) > 1 else (),
     )
 
 
@@ -134,7 +160,7 @@ def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
         slots=worker.slots,
         used=state.used,
         last_contact=rows.when(worker.last_contact_at, parts.clock.now()) if worker.last_contact_at else None,
-        properties=rows.values(state.properties),
+        properties=values.shown(state.properties),
         version=worker.version_text,
         is_enabled=worker.is_enabled,
         enable_action=links.worker_action(worker.name, "disable" if worker.is_enabled else "enable")
@@ -146,6 +172,8 @@ def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
 
 def _state(state: WorkerState) -> tuple[str, str]:
     worker = state.worker
+    if state.trouble:
+        return "revoked" if worker.revoked_at is not None else "refused", f"Not taken: {state.trouble}."
     if not worker.is_enabled:
         return "disabled", "Gets no new runs until it is enabled."
     if state.is_active:
@@ -154,7 +182,8 @@ def _state(state: WorkerState) -> tuple[str, str]:
         return "connected", "Takes runs." if state.used < worker.slots else "All its slots are in use."
     if worker.last_contact_at is None and worker.journal_id is None:
         return "never seen", "Has not connected yet: type its join line on the new machine."
-    return "silent", "Is not connected. Its runs go on there; it reports them when it is back."
+    since = f" since {rfc3339(state.silent_since)}" if state.silent_since else ""
+    return "silent", f"Is not connected{since}. Its runs go on there; it reports them when it is back."
 
 
 _PATH = "/workers/<worker>"

@@ -21,6 +21,8 @@ def test_a_user_comes_back_as_it_was(repository: Repository) -> None:
     assert repository.accounts.user("ALICE") is None
     assert [one.name for one in repository.accounts.users(None, 1)] == ["alice"]
     assert [one.name for one in repository.accounts.users("Alice", 9)] == ["bare"]
+    assert [one.name for one in repository.accounts.users(None, 9, backwards=True)] == ["bare", "alice"]
+    assert [one.name for one in repository.accounts.users("Bare", 9, backwards=True)] == ["alice"]
 
 
 def test_req_S_21_no_two_users_differ_only_in_case(repository: Repository) -> None:

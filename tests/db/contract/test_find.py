@@ -98,6 +98,17 @@ def test_pages_hold_each_run_once(repository: Repository, runs: list[Run]) -> No
         assert seen == expected(runs, where), name
 
 
+def test_the_other_way_round_pages_hold_each_run_once_too(repository: Repository, runs: list[Run]) -> None:
+    for name, fields in FILTERS.items():
+        where = RunFilter(**fields)
+        seen: list[Run] = []
+        after = None
+        while page := repository.runs.find(where, after, 5, oldest_first=True):
+            seen += page
+            after = RunKey(page[-1].created_at, page[-1].id)
+        assert seen == expected(runs, where)[::-1], name
+
+
 def test_many_visible_projects_are_one_list(repository: Repository, runs: list[Run]) -> None:
     many = frozenset(f"project-{number}" for number in range(600)) | {"shop", "website"}
     where = RunFilter(visible=many)

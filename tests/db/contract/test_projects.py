@@ -28,6 +28,16 @@ def test_equal_positions_keep_the_order_given(repository: Repository) -> None:
     assert [one.identifier for one in repository.projects.jobs("website")] == ["c", "b", "a"]
 
 
+def test_jobs_are_counted_by_project_as_long_as_they_are_in_force(repository: Repository) -> None:
+    assert repository.projects.job_counts() == {}
+    repository.projects.apply(configuration(job("b"), job("a")), NOW)
+    assert repository.projects.job_counts() == {"website": 2}
+    repository.projects.apply(configuration(job("a")), at(1))
+    assert repository.projects.job_counts() == {"website": 1}
+    repository.projects.apply(configuration(), at(2))
+    assert repository.projects.job_counts() == {}
+
+
 def test_a_flag_set_at_run_time_survives_and_wins(repository: Repository) -> None:
     repository.projects.apply(configuration(job()), NOW)
     assert repository.projects.enable_job("website", "test", False)

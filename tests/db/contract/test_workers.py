@@ -46,6 +46,8 @@ def test_workers_are_listed_by_name_in_pages(repository: Repository) -> None:
     assert [one.name for one in repository.workers.list(None, 2)] == ["Alpha", "beta"]
     assert [one.name for one in repository.workers.list("beta", 2)] == ["gamma"]
     assert [one.name for one in repository.workers.list("ALPHA", 9)] == ["beta", "gamma"]
+    assert [one.name for one in repository.workers.list(None, 2, backwards=True)] == ["gamma", "beta"]
+    assert [one.name for one in repository.workers.list("BETA", 9, backwards=True)] == ["Alpha"]
 
 
 def test_a_worker_is_replaced_only_in_the_version_seen(repository: Repository) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class Disk(apsw.VFS):
         self.name = name
         self.before = before
         self.done: list[Operation] = []
+        self.keeps = True  # whether what was done is noted
 
     def xOpen(self, name: Any, flags: list[int]) -> _File:
         return _File(self, name, flags)
@@ -36,22 +37,26 @@ class _File(apsw.VFSFile):
         self.name = Path(path).name if path else None  # None: a temporary file, lost anyway
         super().__init__("", name, flags)
 
+    def xRead(self, amount: int, offset: int) -> bytes:
+        self.disk.before("read")
+        return super().xRead(amount, offset)
+
     def xWrite(self, data: bytes, offset: int) -> None:
         self.disk.before("write")
         super().xWrite(data, offset)
-        if self.name:
+        if self.name and self.disk.keeps:
             self.disk.done.append((self.name, "write", offset, bytes(data)))
 
     def xTruncate(self, size: int) -> None:
         self.disk.before("cut")
         super().xTruncate(size)
-        if self.name:
+        if self.name and self.disk.keeps:
             self.disk.done.append((self.name, "cut", size))
 
     def xSync(self, flags: int) -> None:
         self.disk.before("sync")
         super().xSync(flags)
-        if self.name:
+        if self.name and self.disk.keeps:
             self.disk.done.append((self.name, "sync"))
 
 
@@ -91,3 +96,24 @@ def _change(content: bytearray, operation: Operation) -> None:
     if len(content) < offset:
         content.extend(bytes(offset - len(content)))
     content[offset : offset + len(data)] = data
+
+
+class Breaker:
+    """Raises an error at operation number ``at``, once or from then on, but only while it is armed."""
+
+    def __init__(self, at: int, error: type[apsw.Error], is_lasting: bool, kinds: Collection[str] = ()) -> None:
+        """``kinds``: of operations that are counted; if not given, those that can meet such an error."""
+        self.kinds = kinds or (("write", "cut") if error is apsw.FullError else ("write", "cut", "sync"))
+        self.left = at
+        self.error = error
+        self.is_lasting = is_lasting
+        self.is_armed = False
+        self.has_struck = False
+
+    def __call__(self, kind: str) -> None:
+        if not self.is_armed or kind not in self.kinds:
+            return
+        self.left -= 1
+        if self.left == 0 or (self.left < 0 and self.is_lasting):
+            self.has_struck = True
+            raise self.error("as told")

@@ -104,15 +104,15 @@ def test_defect_J27_every_list_walks_an_index_in_its_order(
 ) -> None:
     run = granted(repository, add(repository))
     assert repository.runs.finish(ended(run), [], None, run.version)
-    for fields, after in itertools.product(FILTERS, (None, RunKey(at(0), "x"))):
+    for fields, after, oldest in itertools.product(FILTERS, (None, RunKey(at(0), "x")), (False, True)):
         asked.clear()
-        repository.runs.find(RunFilter(**fields), after, 50)  # type: ignore[arg-type]  # made of FIELDS
+        repository.runs.find(RunFilter(**fields), after, 50, oldest_first=oldest)  # type: ignore[arg-type]  # FIELDS
         steps = plan_of(path, list(asked))
         assert any(re.search("SCAN run|run_by|INTEGER PRIMARY KEY", step) for step in steps), fields
         for step in steps:
             assert "TEMP B-TREE" not in step, (fields, step)
             if step.startswith("SCAN run"):
-                # Newest first without any condition that an index would serve: ends at the limit.
+                # In the order of time without any condition that an index would serve: ends at the limit.
                 assert step == "SCAN run"
                 assert not fields.keys() & {"visible", "project", "job", "worker", "status", "source"}
 

@@ -14,6 +14,8 @@ import pytest
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite.readers import Readers
 from appliance.model.errors import ApplianceError, Unavailable
+from tests.db.sqlite.faults import Breaker, Disk
+from tests.db.values import add
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
 
@@ -76,3 +78,26 @@ def test_a_close_ends_the_queries_under_way(repository: SqliteRepository, path: 
         readers.close()
         for one in reading:
             one.result()
+
+
+def test_fault_F18_a_disk_that_cannot_be_read_ends_all_writing_and_is_told_once(path: Path) -> None:
+    breaker = Breaker(1, apsw.IOError, is_lasting=True, kinds=("read",))
+    disk = Disk("unreadable", breaker)
+    told: list[Exception] = []
+    repository = SqliteRepository(path, vfs=disk.name, on_fatal=told.append)
+    repository.open()
+    add(repository)
+    breaker.is_armed = True
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="must be restarted"):
+            repository.runs.counts()
+    breaker.is_armed = False
+    assert len(told) == 1
+    with pytest.raises(Unavailable, match="must be restarted"):
+        add(repository)
+    repository.close()
+    again = SqliteRepository(path)
+    again.open()
+    assert again.check() == []
+    assert sum(again.runs.counts().values()) == 1
+    again.close()

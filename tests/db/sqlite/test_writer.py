@@ -12,10 +12,11 @@ import apsw
 import pytest
 
 from appliance.db.sqlite import SqliteRepository
+from appliance.db.sqlite import writer as writing
 from appliance.db.sqlite.connection import connect
 from appliance.db.sqlite.writer import Writer
 from appliance.model.errors import Conflict, Full, Unavailable
-from tests.db.sqlite.faults import Disk
+from tests.db.sqlite.faults import Breaker, Disk
 from tests.db.values import add, stored
 
 _names = itertools.count()
@@ -130,6 +131,83 @@ def test_fault_F19_the_wal_is_written_back_as_it_grows(repository: SqliteReposit
     assert Path(f"{path}-wal").stat().st_size < 12 << 20
 
 
+def test_fault_F19_a_snapshot_kept_for_long_makes_a_huge_wal_which_is_used_again_afterwards(
+    repository: SqliteRepository, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writing, "WAL_LIMIT", 8 << 20)
+    wal = Path(f"{path}-wal")
+    snapshot = connect(path, is_reader=True)
+    snapshot.execute("BEGIN")
+    assert snapshot.execute("SELECT count(*) FROM run").get == 0
+    while wal.stat().st_size < 12 << 20:
+        add(repository, parameters={"text": "x" * 100_000})
+    assert snapshot.execute("SELECT count(*) FROM run").get == 0
+    snapshot.execute("COMMIT")
+    snapshot.close()
+    add(repository)  # after which it is written back as a whole, for nobody is in the way
+    size = wal.stat().st_size
+    for _ in range(100):
+        add(repository, parameters={"text": "x" * 100_000})
+    assert wal.stat().st_size == size
+    told = [one for one in caplog.messages if "some reader keeps an old snapshot" in one]
+    assert len(told) == 1
+
+
+def test_fault_F19_callers_hear_sooner_of_a_lock_that_was_waited_for_in_vain(
+    writer: Writer, connection: apsw.Connection, path: Path
+) -> None:
+    waits: list[int] = []
+
+    def note(count: int) -> bool:
+        waits.append(count)
+        return False
+
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    connection.set_busy_handler(note)
+    with pytest.raises(Unavailable, match="busy"):
+        writer.do(insert(1))
+    assert waits == [0]
+    assert connection.pragma("busy_timeout") == 250
+    with pytest.raises(Unavailable, match="busy"):
+        writer.do(insert(1))
+    other.execute("ROLLBACK")
+    other.close()
+    assert writer.do(insert(1)) == 1
+    assert connection.pragma("busy_timeout") == 5000
+
+
+def test_fault_F16_small_changes_of_a_batch_are_stored_where_a_large_one_finds_no_room(
+    connection: apsw.Connection, path: Path
+) -> None:
+    writer = Writer(path)
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_: apsw.Connection) -> None:
+        held.set()
+        release.wait()
+
+    def large(connection: apsw.Connection) -> None:
+        insert(99)(connection)
+        raise apsw.FullError("database or disk is full")
+
+    writer.start(connection)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(writer.do, hold)
+        held.wait()
+        small = [pool.submit(writer.do, insert(number)) for number in range(2)]
+        failing = pool.submit(writer.do, large)
+        while writer.backlog < 3:
+            pass
+        release.set()
+        first.result()
+        assert sorted(one.result() for one in small) == [0, 1]
+        with pytest.raises(Full):
+            failing.result()
+    writer.stop()
+    assert numbers(path) == [0, 1]
+
+
 def test_fault_F19_what_was_committed_stands_on_both_sides_of_many_write_backs(path: Path) -> None:
     repository = SqliteRepository(path)
     repository.open()
@@ -214,25 +292,6 @@ def test_whoever_should_end_the_server_may_fail_and_still_nobody_waits(connectio
             writer.do(verb)
     assert len(told) == 1
     writer.stop()
-
-
-class Breaker:
-    """Raises an error at operation number ``at``, once or from then on, but only while it is armed."""
-
-    def __init__(self, at: int, error: type[apsw.Error], is_lasting: bool) -> None:
-        self.left = at
-        self.error = error
-        self.is_lasting = is_lasting
-        self.is_armed = False
-        self.has_struck = False
-
-    def __call__(self, kind: str) -> None:
-        if not self.is_armed or (kind == "sync" and self.error is apsw.FullError):
-            return
-        self.left -= 1
-        if self.left == 0 or (self.left < 0 and self.is_lasting):
-            self.has_struck = True
-            raise self.error("as told")
 
 
 @pytest.mark.parametrize("is_lasting", [False, True], ids=["once", "for ever"])

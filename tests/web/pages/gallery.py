@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.model.run_state import Status
 from tests.web.pages.coloured import LINES
-from tests.web.pages.site import JOBS, PASSWORD, Site, add_project, fill, make_site
+from tests.web.pages.site import JOBS, LOG, PASSWORD, Site, add_project, fill, make_site
 
 COLOURS = "".join(f"{written}\x1b[m\n" for written, _ in LINES).encode() + b"".join(
     f"\x1b[{ink}m ink {ink} \x1b[{paper}m on {paper} \x1b[7m inverse \x1b[m\n".encode()
     for ink, paper in zip((*range(30, 38), *range(90, 98)), (*range(40, 48), *range(100, 108)), strict=True)
 )
+RESULTS = {
+    "revision": "9f2c1ab",
+    "version": "1.10",
+    "released": "2026-01-31",
+    "passed": 118,
+    "coverage": 91.5,
+    "is_release": False,
+    "previous": None,
+    "title": "zażółć gęślą jaźń – 日本語 – العربية – 😀",
+    "report": "https://ci.example.org/report/42",
+    "wheels": ["website-1.2-py3-none-any.whl", "website-1.2.tar.gz"],
+    "machine": {
+        "name": "build-1", "cpu": {"cores": 8, "model": "EPYC"}, "disks": [{"name": "sda", "parts": [1, 2]}, "sdb"],
+    },
+    "slowest": [
+        {"name": f"test_module_{number}.py::test_something_that_has_a_long_name", "seconds": 12.5 / (number + 1),
+         "flaky": number % 3 == 0, **({"why": "timeout"} if number == 2 else {})}
+        for number in range(8)
+    ],
+    "notes": "A text that is\nlonger than a line.\n" + "And goes on. " * 60,
+    "digest": "0123456789abcdef" * 20,
+    "empty": {}, "nothing": "",
+}  # fmt: skip
 _count = itertools.count(2)
 
 
@@ -46,14 +70,41 @@ def fill_sites(sites: Mapping[str, Site]) -> None:
     """Give the full site something to show; after it has begun to listen."""
     full = sites["full"]
     broken = {"identifier": "broken", "description": "Its definition has findings.", "definition": {"commands": []}}
-    add_project(full, [*JOBS, broken], findings=("jobs[3].definition.commands: there is none",), broken="broken")
+    script = "cat >step <<'END'\n#!/bin/sh\nexec \"$@\"\nEND\nchmod +x step\n"
+    demanding = {
+        "identifier": "demanding",
+        "definition": {"commands": [script, "./step true"]},
+        "requires": {"gpu": True},
+    }
+    add_project(
+        full, [*JOBS, broken, demanding], findings=("jobs[3].definition.commands: there is none",), broken="broken"
+    )
     fill(full)
     full.run("nightly", Status.SUCCEEDED, COLOURS)
     full.run("nightly", Status.SUCCEEDED, b"".join(b"row %d\n" % number for number in range(5000)))
     full.run("nightly", Status.SUCCEEDED, b"")
+    full.run("nightly", Status.SUCCEEDED, LOG, results=RESULTS)
+    many_steps(full)
+    full.run("demanding")
     full.trial.workers.create("never-here", "ada", {"gpu": True})
     off, _ = full.trial.workers.create("switched-off", "ada", {})
     full.trial.workers.enable(off.name, False)
+
+
+def many_steps(site: Site) -> None:
+    """A run of 450 commands, the 250th of which failed."""
+    run = site.run("nightly", Status.RUNNING, LOG)
+    lines: list[dict[str, object]] = [{"note": "ended", "phase": "commands", "index": 1, "seconds": 1.0, "code": 0}]
+    for index in range(2, 450):
+        here: dict[str, object] = {"phase": "commands", "index": index}
+        if index > 250:
+            lines.append({"note": "skipped", **here})
+        else:
+            lines.append({"note": "began", **here, "at": 1.0, "command": f"make part-{index}", "offset": 0})
+            lines.append({"note": "ended", **here, "seconds": 0.4, "code": int(index == 250)})
+    noted = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    site.logs.append(run.id, 2, site.logs.size(run.id, 2), noted)
+    site.finish(site.parts.runs.get(run.id), Status.FAILED, LOG, sentence="command 251 ended with exit code 1")
 
 
 def places(sites: Mapping[str, Site]) -> Iterator[Place]:
@@ -89,6 +140,9 @@ def places(sites: Mapping[str, Site]) -> Iterator[Place]:
         "run-cancelled": "/p/website/deploy/3",
         "run-pending": "/p/website/deploy/4",
         "run-without-log": "/p/website/nightly/6",
+        "run-results": "/p/website/nightly/7",
+        "run-many-steps": "/p/website/nightly/8",
+        "run-waiting": "/p/website/demanding/1",
         "log": "/p/website/test/2/log",
         "log-live": "/p/website/test/5/log",
         "log-colours": "/p/website/nightly/4/log",
@@ -97,12 +151,16 @@ def places(sites: Mapping[str, Site]) -> Iterator[Place]:
         "runs": "/runs",
         "runs-filtered": "/runs?project=website&status=failed&status=errored",
         "runs-none": "/runs?project=nothing",
+        "runs-oldest": "/runs?sort=created",
+        "job-history": "/p/website/nightly",
+        "job-never-run": "/p/website/broken",
         "workers": "/workers",
         "me": "/me",
     }.items():
         yield Place(name, path)
     yield Place("not-found", "/p/website/nothing", status=404)
-    wrong = {"parameters.branch": "a b", "parameters.jobs": "many", "parameters.ticket": "ABC-1"}
+    yield Place("runs-bad-day", "/runs?since=1-1-2026", status=422)
+    wrong = {"parameters.branch": "a b", "parameters.jobs": "many", "parameters.ticket": "-x"}
     yield Place("job-errors", "/p/website/test", fields=wrong, action="/p/website/test", status=422)
     worker = {"name": "no such name", "properties": "pool"}
     yield Place("workers-error", "/workers", fields=worker, action="/workers", status=422)

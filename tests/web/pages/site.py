@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -54,6 +54,12 @@ class Present:
 
     def used(self, worker_id: str) -> int:
         return 1 if worker_id in self.connected else 0
+
+    def last_heard(self, worker_id: str) -> datetime | None:
+        return None
+
+    def refusal(self, worker_id: str) -> str:
+        return ""
 
 
 JOBS: list[dict[str, Any]] = [
@@ -164,8 +170,8 @@ class Site:
         """End a running run."""
         reason, sentence = {
             Status.SUCCEEDED: (None, ""),
-            Status.FAILED: (Reason.EXIT_CODE, "commands[1] ended with exit code 2"),
-            Status.ERRORED: (Reason.FORMAT_ERROR, "commands[0]: unknown name 'undefined'"),
+            Status.FAILED: (Reason.EXIT_CODE, "command 2 ended with exit code 2"),
+            Status.ERRORED: (Reason.FORMAT_ERROR, "command 1: unknown name 'undefined'"),
             Status.ABORTED: (Reason.REQUESTED, "aborted by ada"),
         }[status]
         sentence = fields.pop("sentence", sentence)

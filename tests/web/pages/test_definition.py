@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from appliance.db.repository import ProjectSet
+from appliance.model import definitions
 from appliance.model.entities import Job
 from appliance.model.run_state import Status
 from appliance.projects import definition_version
+from appliance.web.pages import definition
 from tests.web.pages.site import JOBS, Site
 
 
@@ -26,6 +28,15 @@ def put(site: Site, documents: list[dict[str, Any]]) -> None:
 @pytest.fixture
 def number(site: Site) -> int:
     return site.run("deploy", Status.SUCCEEDED, b"deployed\n").number
+
+
+def test_a_long_command_is_folded_and_a_very_long_one_is_cut() -> None:
+    texts = ["make", "one\ntwo\nthree\nfour", "x" * 5000, *(["true"] * 200)]
+    document = definitions.job_of({"identifier": "j", "definition": {"commands": texts}})
+    shown, more = definition.commands(document)
+    assert (len(shown), more) == (definition.COMMANDS, len(texts) - definition.COMMANDS)
+    assert [one.is_block for one in shown[:4]] == [False, True, True, False]
+    assert len(shown[2].text) < definition.COMMAND + 5
 
 
 def test_req_D3_a_run_shows_the_commands_it_had_and_nothing_to_note_while_they_are_in_force(

@@ -147,6 +147,30 @@ def test_a_refused_form_comes_back_filled_in_with_the_error_at_its_field(site: S
     assert not site.parts.runs.find(RunFilter())
 
 
+def test_req_C1_all_that_is_wrong_is_told_at_once_each_at_its_field_and_what_was_typed_stays(site: Site) -> None:
+    status, _, page = trigger(site.login(), branch="my branch", jobs="many", clean="perhaps", target="other", ticket="")
+    assert status == 422
+    for key, told in {
+        "branch": "Does not fit the pattern",
+        "jobs": "Must be a whole number such as 42",
+        "clean": "Must be true or false",
+        "target": "Must be one of debug, release",
+        "ticket": "Is required",
+    }.items():
+        assert error_at(page, f"parameters.{key}").startswith(told), key
+    assert 'value="my branch"' in page and 'value="many"' in page
+    assert page.count('aria-invalid="true"') == 5
+    assert not site.parts.runs.find(RunFilter())
+
+
+def test_fault_F16_a_full_disk_is_told_at_the_form_and_what_was_typed_stays(site: Site) -> None:
+    browser = site.login()
+    site.trial.room.used_up()
+    answer = browser.submit("/p/website/test", {**TRIGGER, "parameters.ticket": "ABC-99"})
+    assert (answer.status, answer.header("Retry-After")) == (507, "10")
+    assert "disk has been full since" in answer.text and 'value="ABC-99"' in answer.text
+
+
 def test_a_required_parameter_that_is_missing_is_named(site: Site) -> None:
     status, _, page = trigger(site.login(), ticket="")
     assert status == 422 and error_at(page, "parameters.ticket") == "Is required"
@@ -205,7 +229,7 @@ def test_cancel_and_abort_say_what_happened(site: Site, runs: dict[Status, Run])
     here = f"/p/website/test/{running.number}"
     assert browser.submit(f"{here}/abort", {}, page=here).header("Location") == here
     page = browser.get(here).text
-    assert "Build-1 is told to end the run." in page and "ada asked to abort this run" in page
+    assert "Worker build-1 is told to end the run." in page and "ada asked to abort this run" in page
     assert "Abort run" not in page
     assert site.parts.runs.get(running.id).should_abort
 
@@ -248,6 +272,13 @@ def test_a_worker_that_cannot_be_added_is_explained_in_the_form(
     assert "notice problem" in answer.text
     assert (error_at(answer.text, field) != "") == bool(field)
     assert len(site.parts.workers.list()) == 1
+
+
+def test_both_fields_of_a_new_worker_are_told_at_once(site: Site) -> None:
+    answer = site.login().submit("/workers", {"name": "no such name", "properties": "pool"})
+    assert answer.status == 422
+    assert error_at(answer.text, "name") and error_at(answer.text, "properties")
+    assert 'value="no such name"' in answer.text
 
 
 def test_properties_are_read_line_by_line() -> None:
@@ -293,6 +324,23 @@ def test_a_token_that_cannot_be_made_is_explained(site: Site, fields: dict[str, 
     answer = site.login().submit("/me/tokens", fields, page="/me")
     assert answer.status == 422 and "notice problem" in answer.text
     assert not site.parts.accounts.tokens("ada")
+    assert f'value="{fields["label"]}"' in answer.text
+
+
+def test_req_D4_jobs_and_projects_are_switched_off_and_on_from_their_pages(site: Site) -> None:
+    browser = site.login()
+    for place, action in (("/p/website", "/projects/website"), ("/p/website/test", "/p/website/test")):
+        assert f'action="{action}/disable"' in browser.get(place).text
+        assert browser.submit(f"{action}/disable", {}, page=place).header("Location") == place
+        page = browser.get(place).text
+        assert "is disabled: its runs wait" in page and '<span class="tag">disabled</span>' in page
+        waiting = site.run("test")
+        until = "project" if place == "/p/website" else "job"
+        assert f"waits until its {until} is enabled" in browser.get(f"/p/website/test/{waiting.number}").text
+        assert browser.submit(f"{action}/enable", {}, page=place).header("Location") == place
+        assert "waits until" not in browser.get(f"/p/website/test/{waiting.number}").text
+    assert "Disable" not in site.login("otto").get("/p/website/test").text
+    assert site.login("otto").submit("/p/website/test/disable", {}, page="/me").status == 403
 
 
 def test_req_S_06_a_new_password_ends_all_other_sessions_and_keeps_this_reader_in(site: Site) -> None:

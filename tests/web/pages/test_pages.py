@@ -113,8 +113,28 @@ def test_the_dashboard_says_what_failed_runs_and_waits(site: Site, runs: dict[St
     for status in (Status.FAILED, Status.ERRORED, Status.LOST, Status.RUNNING, Status.ASSIGNED, Status.PENDING):
         run = runs[status]
         assert f'href="/p/website/{run.job}/{run.number}"' in page
-    assert "command 2 ended with exit code 2" in page
+    assert "command 1: unknown name" in page
+    assert re.search(r'fails since <a href="/p/website/test/2">#2</a>, <time[^>]*>\d+ min ago', page)
     assert "Next step" not in page
+
+
+def test_the_dashboard_tells_a_job_that_fails_from_one_that_went_well_again(site: Site) -> None:
+    def words() -> str:
+        return " ".join("".join(Structure(site.login().get("/").text).words).split())
+
+    site.run("nightly", Status.SUCCEEDED, LOG)
+    assert "Nothing fails." in words()
+    site.run("nightly", Status.FAILED, LOG)
+    site.clock.advance(7200)
+    site.run("nightly", Status.ERRORED, LOG)
+    site.run("nightly", Status.ABORTED, LOG)  # says nothing about the job
+    assert "website/nightly#3" in words() and "fails since #2, 2 h ago" in words()
+    site.run("nightly", Status.SUCCEEDED, LOG)
+    assert "went well again with #5" in words() and "fails since" not in words()
+    site.run("test", Status.FAILED, LOG)  # its first run: there is no success before it
+    assert "fails since just now" in words()
+    site.clock.advance(86400)
+    assert "went well again" not in words() and "fails since 1 d ago" in words()
 
 
 def test_the_dashboard_of_an_empty_appliance_says_the_next_step(site: Site) -> None:
@@ -152,7 +172,7 @@ def test_the_page_of_a_run_tells_everything_about_it(site: Site, runs: dict[Stat
     words = " ".join(" ".join(Structure(page).words).split())
     for text in (
         "test #2", "failed", "command 2 ended with exit code 2", "exit code 0", "skipped", "tests", "28.2 s",
-        "make -C src", "branch main", "ticket ABC-1", "revision 9f2c1ab", '"passed": 118', "line 120: compiling",
+        "make -C src", "branch main", "ticket ABC-1", "revision 9f2c1ab", "passed 118", "line 120: compiling",
         "Whole: 3661 bytes, and worker and server computed the same SHA-256.", runs[Status.FAILED].id, "build-1",
     ):  # fmt: skip
         assert text in words, text

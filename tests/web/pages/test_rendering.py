@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
 import pytest
 
 from appliance.web import views
-from appliance.web.rendering import PACKAGED, Rendering, show_bytes
+from appliance.web.rendering import PACKAGED, Rendering
 from appliance.web.static_files import StaticFiles
 from appliance.web.views import Chrome, ErrorPage, View
 from tests.web.pages.site import make_site
@@ -85,17 +86,10 @@ def test_an_announcement_stands_on_every_page(tmp_path: Path) -> None:
         assert "Down on &lt;Friday&gt;" in page.text
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (209_715_200, "200 MiB"),
-        (1 << 40, "1.0 TiB"),
-        (1 << 60, "1048576 TiB"),
-    ],
-)
-def test_sizes_are_written_for_people(size: int, text: str) -> None:
-    assert show_bytes(size) == text
+def test_fault_F16_a_full_disk_is_told_on_every_page_to_those_who_are_logged_in() -> None:
+    since: list[datetime | None] = [datetime(2026, 1, 31, 9, 15, tzinfo=UTC)]
+    made = Rendering(StaticFiles(), full_since=lambda: since[0])
+    assert b"disk has been full since 2026-01-31 09:15:00 UTC" in made.render(ERROR, Chrome(user="ada"))
+    assert b"disk is full" not in made.render(ERROR, Chrome())
+    since[0] = None
+    assert b"disk is full" not in made.render(ERROR, Chrome(user="ada"))

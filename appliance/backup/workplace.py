@@ -1,0 +1,47 @@
+"""Temporary directories inside the data directory, for whole copies of it. One that a kill has left is deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = ".copy."
+
+
+@contextmanager
+def workplace(directory: Path) -> Iterator[Path]:
+    """An empty directory inside ``directory``, deleted at the end; first those are that nobody works in any more.
+
+    Who works in one holds its lock, which the kernel lets go with the process, however that ends.
+    """
+    for left in directory.glob(f"{_PREFIX}*"):
+        lock = _lock(left)
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=directory) as made:
+        lock = _lock(Path(made))
+        try:
+            yield Path(made)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """The lock of a directory; None when somebody else has it, or the directory is gone."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file
