@@ -13,7 +13,7 @@ from appliance.clock import Clock
 from appliance.db.repository import Repository
 from appliance.events import Events, WorkerChanged, WorkerRevoked
 from appliance.model import tokens
-from appliance.model.entities import Token, Worker
+from appliance.model.entities import Token, User, Worker
 from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound
 from appliance.model.names import check_name
 from appliance.model.permissions import standing
@@ -61,7 +61,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     """A worker and its present state. ``properties``: reported ones with those of its token over them.
 
     ``silent_since``: when it was last heard, if it is not connected and has been. ``refusal``: why the master does not
-    take it, such as its version (F37). ``left``: live runs of one that is refused or revoked.
+    take it, such as its version (F37) or its owner (F25). ``left``: live runs of one that is refused.
     """
 
     worker: Worker
@@ -75,7 +75,8 @@ class WorkerState(msgspec.Struct, frozen=True):
     @property
     def trouble(self) -> str:
         """What an administrator should know, as a sentence; "" when all is well."""
-        wait = f"; {self.left} of its runs wait" if self.left else ""
+        verb = "waits" if self.left == 1 else "wait"
+        wait = f"; {self.left} of its runs {verb}" if self.left else ""
         if self.worker.revoked_at is not None:
             return f"its token was revoked by {self.worker.revoked_by} at {rfc3339(self.worker.revoked_at)}{wait}"
         return f"{self.refusal}{wait}" if self.refusal else ""
@@ -147,7 +148,9 @@ class Workers:
 
     def list(self, after: str | None = None, limit: int = 100, *, backwards: bool = False) -> list[WorkerState]:
         """By name, from Z to A when ``backwards``."""
-        return [self.state(worker) for worker in self._store.list(after, limit, backwards=backwards)]
+        workers = self._store.list(after, limit, backwards=backwards)
+        owners = {name: self._accounts.user(name) for name in {worker.owner for worker in workers}}
+        return [self._state(worker, owners[worker.owner]) for worker in workers]
 
     def named(self, name: str) -> WorkerState:
         """One worker by name. Raises NotFound."""
@@ -202,8 +205,10 @@ class Workers:
 
     def state(self, worker: Worker) -> WorkerState:
         """A worker with its present state."""
-        refusal = self.presence.refusal(worker.id)
-        is_left = bool(refusal) or worker.revoked_at is not None
+        return self._state(worker, self._accounts.user(worker.owner))
+
+    def _state(self, worker: Worker, owner: User | None) -> WorkerState:
+        refusal = standing(worker, owner) or self.presence.refusal(worker.id)
         return WorkerState(
             worker=worker,
             is_active=self.presence.is_connected(worker.id),
@@ -211,7 +216,7 @@ class Workers:
             properties=worker.known,
             silent_since=self.silent_since(worker),
             refusal=refusal,
-            left=len(self._runs.leased_to(worker.id)) if is_left else 0,
+            left=len(self._runs.leased_to(worker.id)) if refusal else 0,
         )
 
     def last_heard(self, worker_id: str) -> datetime | None:

@@ -209,7 +209,7 @@ def test_fault_F25_a_revoked_worker_keeps_its_runs_until_somebody_decides(place:
     worker = place.worker()
     run = place.running(worker, FIRST)
     state = place.lost_runs.revoke("w1", "alice")
-    assert state.trouble == f"its token was revoked by alice at {_at(place)}; 1 of its runs wait"
+    assert state.trouble == f"its token was revoked by alice at {_at(place)}; 1 of its runs waits"
     assert place.now(run) == run and WorkerRevoked(worker.id) in place.seen
     place.clock.advance(60)
     again = place.lost_runs.revoke("w1", "bob")  # no second revocation

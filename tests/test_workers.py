@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from appliance.events import WorkerChanged, WorkerRevoked
 from appliance.master.roster import Seat
 from appliance.model import tokens
+from appliance.model.entities import User
 from appliance.model.errors import Conflict, Invalid, NotFound
 from appliance.workers import Nobody, Registration, Workers
 from tests.lease_place import JOURNAL, Ear, Place
@@ -111,3 +113,16 @@ def test_who_is_connected_is_shown(place: Place) -> None:
     assert (place.workers.named("w1").is_active, place.workers.named("w1").used) == (True, 1)
     without_master = Workers(place.repository, place.clock, place.events, Nobody(), place.random.randbytes)
     assert (without_master.named("w1").is_active, without_master.named("w1").used) == (False, 0)
+
+
+def test_fault_F25_a_worker_whose_owner_is_disabled_says_so_and_how_many_of_its_runs_wait(place: Place) -> None:
+    alice = User("alice", place.clock.now())
+    assert place.repository.accounts.add_user(alice)
+    place.assign(place.worker())
+    place.workers.create("other", "bob")
+    assert [state.trouble for state in place.workers.list()] == ["", ""]
+    disabled = msgspec.structs.replace(alice, is_enabled=False)
+    assert place.repository.accounts.replace_user(disabled, alice.version, end_sessions=True)
+    said = "alice, who owns this worker, is disabled; 1 of its runs waits"
+    assert [state.trouble for state in place.workers.list()] == ["", said]
+    assert place.workers.named("w1").trouble == said

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 import appliance
 from appliance.backup import archive
 from appliance.backup.archive import Manifest, Writer
+from appliance.backup.workplace import workplace
 from appliance.config import PROJECTS_DIRECTORY
 from appliance.db.disk import Disk
 from appliance.db.logs import LogStore
@@ -66,10 +66,10 @@ def back_up(foundation: Foundation, file: Path, progress: Progress) -> Made:
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     # The copy lies in the data directory: a backup may go to a network file system, an open database may not.
     with (
-        tempfile.TemporaryDirectory(prefix=".backup.", dir=foundation.directory) as place,
+        workplace(foundation.directory) as place,
         contextlib.ExitStack() as undo,
     ):
-        copy = Path(place) / DATABASE_FILE
+        copy = place / DATABASE_FILE
         cluster = snapshot(database, copy)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         undo.callback(part.unlink, missing_ok=True)

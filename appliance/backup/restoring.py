@@ -19,6 +19,7 @@ import msgspec
 from appliance.backup import archive
 from appliance.backup.archive import Entry, Manifest
 from appliance.backup.making import Progress, key_check, opened
+from appliance.backup.workplace import workplace
 from appliance.clock import Clock
 from appliance.config import (
     KEY_FILE,
@@ -55,8 +56,8 @@ def verify(file: Path, directory: Path, progress: Progress) -> tuple[Manifest, t
 
     Raises Invalid when it is no whole backup, and Conflict when its database is damaged.
     """
-    with tempfile.TemporaryDirectory(prefix=".backup.", dir=directory) as place:
-        manifest, findings = _unpack(file, Path(place), progress)
+    with workplace(directory) as place:
+        manifest, findings = _unpack(file, place, progress)
     return manifest, findings
 
 
@@ -71,7 +72,7 @@ def restore(file: Path, directory: Path, clock: Clock, progress: Progress, new_k
     with ExitStack() as undo:
         lock.take()
         undo.callback(lock.release)
-        stage = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix=".restore.", dir=directory)))
+        stage = undo.enter_context(workplace(directory))
         manifest, findings = _unpack(file, stage, progress)
         _check_key(directory, manifest, new_key)
         with opened(stage / DATABASE_FILE) as repository:

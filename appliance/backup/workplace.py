@@ -24,13 +24,23 @@ def workplace(directory: Path) -> Iterator[Path]:
         if lock is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=directory) as made:
-        lock = _lock(Path(made))
-        try:
-            yield Path(made)
-        finally:
-            if lock is not None:
-                os.close(lock)
+    made, lock = _make(directory)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+def _make(directory: Path) -> tuple[Path, int]:
+    """A new one and its lock; another one where somebody has taken it for one that was left, before it was locked."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
+        lock = _lock(made)
+        if lock is not None and made.exists():
+            return made, lock
+        if lock is not None:
+            os.close(lock)
 
 
 def _lock(path: Path) -> int | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -57,7 +58,7 @@ def list_workers(options: Globals) -> None:
     rows = [
         (
             one["name"],
-            "connected" if one["is_active"] else "revoked" if one.get("revoked_at") else "away",
+            _state(one),
             one["is_enabled"],
             f"{one['used']} of {one['slots']}",
             one.get("last_contact_at"),
@@ -65,6 +66,12 @@ def list_workers(options: Globals) -> None:
         for one in found
     ]
     output.table(("WORKER", "STATE", "ENABLED", "SLOTS USED", "LAST CONTACT"), rows)
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    if one.get("revoked_at"):
+        return "revoked"
+    return "connected" if one["is_active"] else "away"
 
 
 @worker.command(example="orchestra worker show build-1")
@@ -77,7 +84,19 @@ def show(options: Globals, name: str) -> None:
     if options.as_json:
         output.write_json(found)
     else:
-        output.fields(found)
+        output.fields(
+            {
+                "worker": found["name"],
+                "state": _state(found),
+                "trouble": found.get("trouble"),
+                "enabled": found["is_enabled"],
+                "slots": f"{found['used']} of {found['slots']} in use",
+                "last contact": found.get("last_contact_at"),
+                "version": found.get("version"),
+                "added by": found.get("owner"),
+                "properties": found.get("properties"),
+            }
+        )
 
 
 @worker.command(example="orchestra worker enable build-1")
@@ -158,7 +177,7 @@ def join(
     """
     from appliance.client import Unreachable
     from appliance.clock import SystemClock
-    from appliance.config import worker_directory, write_worker_file
+    from appliance.config import WORKER_FILE, worker_directory, write_worker_file
     from appliance.worker.joining import try_connection
 
     context = click.get_current_context()
@@ -176,8 +195,10 @@ def join(
         raise Unreachable(f"{tried.trouble}; nothing was stored")
     if name and tried.name and name != tried.name:
         raise Conflict(f"this token belongs to the worker {tried.name!r}, not to {name!r}; nothing was stored")
+    directory = worker_directory(data or options.data)
+    was_there = (directory / WORKER_FILE).exists()
     file = write_worker_file(
-        worker_directory(data or options.data),
+        directory,
         url=server,
         token=token,
         name=tried.name or name or "",
@@ -185,7 +206,8 @@ def join(
         properties={key: read_property(text) for key, text in properties.items()},
         environment={PYTHON: sys.executable, **environment},
     )
-    output.notice(f"wrote {file}")
+    lost = "; what this command does not name is as by default again, whatever stood there" if was_there else ""
+    output.notice(f"wrote {file}{lost}")
     start = "orchestra worker run" if file.parent == worker_directory() else f"orchestra worker run --config {file}"
     if tried.trouble:
         raise Unreachable(f"{tried.trouble}; everything is stored: run this again to try, or {start!r} to go on trying")

@@ -27,6 +27,7 @@ from appliance.web.single_request import SingleRequest
 _log = logging.getLogger(__name__)
 
 HEAD_LIMIT = 16_384  # bytes of a request's head
+_TLS = b"\x16\x03"  # how a TLS handshake begins, and no request of HTTP
 LOOK_EVERY = 5  # seconds between two looks for connections that are late
 IDLE_FOR = 30.0  # seconds a connection may be idle, or its client read nothing of an answer
 SEND_AHEAD = 1 << 20  # bytes of an answer kept in memory before the rest waits
@@ -68,6 +69,8 @@ class _Channel(HTTPChannel):
 
     def received(self, data: bytes) -> bool:
         """Take bytes from the socket."""
+        if data.startswith(_TLS) and self.request is None and not self._head:
+            data += b"\r\n\r\n"  # https where it should be http: refused at once, not when its time is over
         if self._began_at is None:
             self._began_at = time.monotonic()
         if self.request is None and not self.requests and self._may_be_get(data):

@@ -34,6 +34,11 @@ def test_everything_about_a_run_is_shown_or_printed_as_json(ask: Run, service: S
     assert json.loads(ask("run", "show", RUN, "--json").out) == shown
 
 
+def test_a_run_that_waits_is_shown_with_the_reason(ask: Run, service: Service) -> None:
+    service.replies = [Reply(document=run("pending", sentence="", waits="waits for a worker: there is none yet"))]
+    assert "why     waits for a worker: there is none yet\n" in ask("run", "show", "p/j#latest").out.decode()
+
+
 def test_the_log_is_printed_byte_for_byte(ask: Run, service: Service) -> None:
     content = bytes(range(256)) * 5000 + b"no newline at the end"
 

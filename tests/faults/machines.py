@@ -160,7 +160,9 @@ class Machine:
 
     def start(self) -> None:
         """A process begins: it reads the journal, as ``WorkerProcess.run`` does."""
-        journal = self.journal = SimJournal(self.directory, runtime=self.memory, boot_id=self.boot, disk=self.disk)
+        journal = self.journal = SimJournal(
+            self.directory, runtime=self.memory, boot_id=self.boot, disk=self.disk, clock=self.world.clock
+        )
         journal.machine = self
         recovered: Recovered | None = None
         while recovered is None:

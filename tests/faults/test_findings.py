@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.clock import FakeClock
 from appliance.model.run_state import Status
 from appliance.worker import gate, rundir
 from appliance.worker.journal import Journal
@@ -28,10 +29,11 @@ class Place:
         self.platter = Platter(directory, random.Random(seed))
         self.fuse = Fuse()
         self.disk = SimJournalDisk(self.platter, self.fuse)
+        self.clock = FakeClock()
 
     def open(self, boot: str) -> Journal:
         """A worker process begins on this boot of its machine."""
-        journal = Journal(self.platter.root, boot_id=boot, disk=self.disk)
+        journal = Journal(self.platter.root, boot_id=boot, disk=self.disk, clock=self.clock)
         journal.open()
         return journal
 
@@ -147,10 +149,12 @@ def test_fault_F17_a_full_disk_neither_ends_the_worker_nor_keeps_what_fills_it(
     journal = worker.open("one")
     journal.accept(RUN, CAP, request_of(RUN, [["true"]]), {})
     assert journal.end_unstarted(RUN, "aborted", "requested", "it was")
+    worker.clock.advance(1.0)
     journal.commit(RUN)
+    worker.clock.advance(61.0)
     if not is_reserved:
         for reserved in worker.platter.root.glob("complete.json.*"):
             reserved.unlink()
     worker.disk.is_full = True
-    assert journal.trim(keep_seconds=-60.0) == ([RUN] if is_reserved else [])
+    assert journal.trim(keep_seconds=60.0) == ([RUN] if is_reserved else [])
     journal.close()

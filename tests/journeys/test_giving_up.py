@@ -95,7 +95,7 @@ def test_fault_F25_a_revoked_worker_is_closed_at_once_and_goes_on_at_the_byte_wi
         worker.greet()
         run, held = begin(site, worker, "revoked")
         told = site.run("worker", "revoke", "revoked")
-        assert b"revoked by root" in told.stderr and b"1 of its runs wait" in told.stderr
+        assert b"revoked by root" in told.stderr and b"1 of its runs waits" in told.stderr
         assert worker.closed()[0] == 4002
     with pytest.raises(InvalidStatus) as refused, dial(site, token):
         pass
@@ -155,7 +155,7 @@ def test_fault_F37_a_worker_that_is_too_old_is_told_so_and_so_is_the_administrat
         assert "protocol 0 to 0" in said and "1 to 1" in said and "orchestra-appliance 0.0.1" in said
         assert outdated.closed()[0] == 4006
     trouble = site.client.worker("old")["trouble"]
-    assert trouble.startswith("the worker is too old") and trouble.endswith("1 of its runs wait")
+    assert trouble.startswith("the worker is too old") and trouble.endswith("1 of its runs waits")
     assert site.client.run(run)["status"] == "running"
     with RawWorker(site, token, worker.journal) as upgraded:
         upgraded.greet(held)

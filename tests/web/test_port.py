@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -162,6 +163,11 @@ def test_a_request_in_single_bytes_is_answered(port: Port) -> None:
     assert client.answer()[2] == b"GET /slow"
 
 
+def test_a_client_that_begins_tls_is_told_at_once_that_there_is_none(port: Port) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        ssl.create_default_context().wrap_socket(port.dial(), server_hostname="localhost")
+
+
 def test_many_requests_of_one_connection_are_answered_in_order(port: Port) -> None:
     client = port.dial()
     for number in range(50):
@@ -186,7 +192,7 @@ def test_req_S_14_req_S_60_a_head_over_the_limit_is_refused_with_the_headers_of_
     [
         b"NONSENSE\r\n\r\n",
         b"GET / HTTP/9.9\r\nbad header\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
     ids=["a word", "no colon", "a TLS hello"],
 )

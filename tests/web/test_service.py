@@ -233,6 +233,13 @@ def test_a_run_is_found_by_id_and_by_number(world: World) -> None:
     assert world.ask("GET", f"{RUNS}/\u0661", headers).status == 404
 
 
+def test_a_run_says_why_it_waits(world: World) -> None:
+    run = world.trigger()
+    found = world.ask("GET", f"/api/v1/runs/{run.id}", world.user("ada", alpha="viewer")).document
+    assert (found["status"], found["sentence"]) == ("pending", "")
+    assert found["waits"] == "waits for a worker: there is none yet"
+
+
 def test_the_log_is_read_by_range(world: World) -> None:
     headers = world.user("ada", alpha="viewer")
     run = world.trigger()

@@ -76,7 +76,7 @@ def test_fault_F25_the_list_of_workers_says_who_revoked_one_and_what_waits(site:
     silence(site, run)
     site.trial.lost_runs.revoke(worker.name, "ada")
     text = site.login().get("/workers").text
-    assert "revoked by ada at" in text and "1 of its runs wait" in text
+    assert "revoked by ada at" in text and "1 of its runs waits" in text
 
 
 def test_fault_F37_the_list_of_workers_says_which_one_is_too_old(site: Site, run: Run) -> None:
@@ -84,5 +84,5 @@ def test_fault_F37_the_list_of_workers_says_which_one_is_too_old(site: Site, run
     said = "the worker is too old: it speaks protocol 1 to 1, the server 2 to 3"
     site.present.refusal = lambda worker_id: said if worker_id == run.worker_id else ""  # type: ignore[method-assign]  # as the master would say
     text = site.login().get("/workers").text
-    assert said in text and "1 of its runs wait" in text
+    assert said in text and "1 of its runs waits" in text
     assert msgspec.json.decode(site.login().get(f"/api/v1/workers/{worker_of(site, run).name}").body)["trouble"]
