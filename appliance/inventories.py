@@ -128,9 +128,16 @@ class Inventories:
         return run is None or run.status in run_state.LIVE
 
     def reset(self, worker_id: str, journal_id: str) -> None:
-        """The worker came with a new journal: what was leased to its old one ends, for nobody can know how (F26)."""
+        """The worker came with a new journal: what was leased to its old one ends, for nobody can know how (F26).
+
+        What a backup planned to give to the old one waits on: another worker may have got it since (F24).
+        """
         for run, lease in self._store.leased_to(worker_id):
-            if lease.journal_id != journal_id:
+            if lease.journal_id == journal_id:
+                continue
+            if run.status is Status.ASSIGNED and self._recoveries.holds(run.id):
+                self._leases.take_back(run.id)
+            else:
                 self._leases.end_by_evidence(
                     run, Reason.WORKER_RESET, f"{run.worker} lost its journal; how the run went is not known"
                 )

@@ -30,6 +30,8 @@ from appliance.wire import messages as m
 
 _log = logging.getLogger(__name__)
 
+_WAS_LOST = "was lost ("  # begins a note
+
 _STRIPES = 64  # locks that keep words about one run apart
 
 
@@ -212,8 +214,9 @@ class Leases:
         now = self._clock.now()
 
         def change(run: Run) -> dict[str, Any]:
-            note = f"was lost ({run.sentence}); {run.worker} is back and still has it"
-            return {"accepted_at": run.accepted_at or now, "notes": (*run.notes, note)}
+            note = f"{_WAS_LOST}{run.sentence}); {run.worker} is back and still has it"
+            others = (one for one in run.notes if not one.startswith(_WAS_LOST))  # weeks of this must not pile up
+            return {"accepted_at": run.accepted_at or now, "notes": (*others, note)}
 
         return self._runs.advance(run_id, run_state.Find(), change=change)
 
@@ -259,7 +262,7 @@ class Leases:
         def change(run: Run) -> dict[str, Any]:
             fields: dict[str, Any] = {"exit": said.exit, "log": said.receipt, "notes": (*run.notes, *notes)}
             if run.status is Status.LOST:  # it was said to be lost, and that is put right once (F10)
-                fields["notes"] += (f"was lost ({run.sentence}); {holder.name} reported its end when it was back",)
+                fields["notes"] += (f"{_WAS_LOST}{run.sentence}); {holder.name} reported its end when it was back",)
             fields["accepted_at"] = run.accepted_at or now
             if run.started_at is None and record.started_at is not None:
                 fields["started_at"] = min(self._stamp(holder, record.started_at), finished_at)

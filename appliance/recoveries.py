@@ -101,10 +101,12 @@ class Recoveries:
 
     def _gap(self, complete_since: float) -> str:
         """What such a worker may have executed of the runs that wait, and deleted; "" if nothing."""
+        recovery = self.open()
+        if recovery is None or (recovery.backup_at and complete_since <= recovery.backup_at.timestamp()):
+            return ""  # no run need be looked at
         waits = [run for run_id in self._store.waiting_runs() if (run := self._runs.get(run_id)) is not None]
         waits = [run for run in waits if run.status in (Status.PENDING, Status.ASSIGNED)]
-        recovery = self.open()
-        if recovery is None or not waits:
+        if not waits:
             return ""
         backup_at = recovery.backup_at or min(run.created_at for run in waits)
         if complete_since <= backup_at.timestamp():

@@ -51,7 +51,7 @@ class Twins:
 
     def connect(self, worker: Worker, *held: m.Held, **hello: Any) -> Talk:
         journal = JOURNAL if worker.name == "w1" else OTHER_JOURNAL
-        return Talk(self.place, worker, self, *held, journal=journal, **{"recalls": True, **hello})
+        return Talk(self.place, worker, self, *held, **{"journal": journal, "recalls": True, **hello})
 
 
 class Talk:

@@ -168,6 +168,17 @@ def test_defect_J05_fault_F10_a_lost_run_that_still_runs_is_running_again_with_a
     assert after.notes == ("was lost (no contact); w1 is back and still has it",)
 
 
+def test_fault_F10_a_worker_that_is_lost_and_found_again_and_again_leaves_one_note(place: Place) -> None:
+    worker = place.worker()
+    run = place.lost(worker)
+    for _ in range(3):
+        talk, _, _ = place.connect(worker, place.held(run))
+        talk.end(())
+        place.leases.lose(place.now(run), "no contact again")
+    place.connect(worker, place.held(run))
+    assert place.now(run).notes == ("was lost (no contact again); w1 is back and still has it",)
+
+
 def test_defect_J05_fault_F10_a_lost_run_that_has_ended_takes_its_true_end_with_a_note(place: Place) -> None:
     worker = place.worker()
     run = place.lost(worker)

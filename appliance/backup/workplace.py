@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.model.errors import Full
+
 _PREFIX = ".copy."
 
 
@@ -17,7 +20,8 @@ _PREFIX = ".copy."
 def workplace(directory: Path) -> Iterator[Path]:
     """An empty directory inside ``directory``, deleted at the end; first those are that nobody works in any more.
 
-    Who works in one holds its lock, which the kernel lets go with the process, however that ends.
+    Who works in one holds its lock, which the kernel lets go with the process, however that ends. Raises Full when the
+    work in it finds no space, there or elsewhere.
     """
     for left in directory.glob(f"{_PREFIX}*"):
         lock = _lock(left)
@@ -27,6 +31,10 @@ def workplace(directory: Path) -> Iterator[Path]:
     made, lock = _make(directory)
     try:
         yield made
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Full(f"no space is left, in {directory} or for the backup's file: free some and run it again") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)

@@ -16,10 +16,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # as Ctrl-C: end in order, leave not
 
 
 @click.command(name="crash-test", cls=Command, example="orchestra crash-test --kills 60")
-@click.option("--kills", type=Whole(0, 1_000_000), metavar="N", default=300, help="How many; default 300: some two minutes.")
+@click.option("--kills", type=Whole(0, 1_000_000), metavar="N", default=300, help="How many; default 300: two minutes.")
 @click.option("--seed", type=Whole(0, 2**63), metavar="S", help="Of an earlier test, to plan the same faults again.")
 @click.option("--workers", type=Whole(1, 16), metavar="N", default=2, help="How many; default 2.")
-@click.option("--cuts", type=Whole(0, 1_000_000), metavar="N", help="How many connections; default: a tenth of --kills.")
+@click.option("--cuts", type=Whole(0, 1_000_000), metavar="N", help="Connections to cut; default: a tenth of --kills.")
 @click.option("--keep", is_flag=True, help="Keep the directory though nothing was wrong.")
 @pass_globals
 def crash_test(options: Globals, kills: int, seed: int | None, workers: int, cuts: int | None, keep: bool) -> int:

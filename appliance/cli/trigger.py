@@ -54,6 +54,8 @@ def trigger(
                 raise
         if options.as_json:
             output.write_json(run)
+        elif wait:
+            output.notice(outcome(run))
     return exit_code(run) if wait else 0
 
 

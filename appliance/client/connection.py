@@ -175,7 +175,9 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Unreachable(f"cannot reach {self.url}: {reason}; is the server running, and the address right?")
+        is_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
+        asked = "is it http instead of https" if is_tls else "is the server running, and the address right"
+        return Unreachable(f"cannot reach {self.url}: {reason}; {asked}?")
 
     def _error(self, answer: Answer) -> ApplianceError:
         status, headers = answer.status, answer.headers

@@ -189,7 +189,7 @@ class Span:
 class Definition:
     """The job as it was when the run was triggered. ``since``: a sentence if it has changed or was removed, else "".
 
-    ``text``: all of it, as JSON.
+    ``text``: all of it, as JSON; "" if it is not known any more.
     """
 
     version: str

@@ -72,7 +72,7 @@ def test_req_S_55_what_is_restored_is_for_its_owner_alone_whatever_the_umask(sit
 
 
 def test_a_backup_into_a_directory_that_is_not_there_says_so(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no directory .*/missing: make it, or name another file"):
+    with pytest.raises(NotFound, match=r"there is no directory .*/missing: make it, or name another file"):
         back_up(site.closed, tmp_path / "missing" / "b.tar", quiet)
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from appliance.backup.workplace import workplace
+from appliance.model.errors import Full
 
 WORK = """
 import sys
 from pathlib import Path
+import pytest
+
 from appliance.backup.workplace import workplace
+from appliance.model.errors import Full
 with workplace(Path(sys.argv[1])) as place:
     (place / "copy").write_bytes(b"x" * 1000)
     print(place, flush=True)
@@ -40,3 +47,11 @@ def test_fault_F16_what_a_kill_has_left_is_deleted_by_the_next_and_what_is_in_us
         assert (place / "copy").exists()
     with workplace(tmp_path) as mine:
         assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_fault_F16_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Full, match="free some"), workplace(tmp_path) as place:
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PermissionError), workplace(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")

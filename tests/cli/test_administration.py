@@ -85,6 +85,13 @@ def test_req_S_85_joining_writes_settings_and_a_token_that_only_its_owner_reads(
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def test_joining_again_says_that_the_settings_are_written_anew(orchestra: Run, tmp_path: Path) -> None:
+    _, first = join(orchestra, tmp_path / "worker", TOKEN, "--slots", "4")
+    _, again = join(orchestra, tmp_path / "worker", TOKEN)
+    assert "by default again" not in first and "by default again" in again
+    assert load_worker(tmp_path / "worker" / "worker.toml").worker.slots == 1
+
+
 def test_a_dash_takes_the_token_from_stdin(orchestra: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     type_in(monkeypatch, f"{TOKEN}\n".encode())
     join(orchestra, tmp_path / "worker", "-")

@@ -73,9 +73,9 @@ def test_what_is_wrong_with_a_parameter_is_named(ask: Run, service: Service) -> 
     ("status", "code"), [("succeeded", 0), ("failed", 1), ("errored", 1), ("aborted", 1), ("cancelled", 1)]
 )
 def test_waiting_ends_with_the_code_of_the_outcome(ask: Run, service: Service, status: str, code: int) -> None:
-    service.replies = [Reply(201, run()), Reply(document=run(status))]
+    service.replies = [Reply(201, run()), Reply(document=run(status, sentence="why"))]
     ran = ask("trigger", "p/j", "--wait")
-    assert (ran.code, ran.out) == (code, b"p/j#7\n")
+    assert (ran.code, ran.out, ran.err) == (code, b"p/j#7\n", f"p/j#7 {status}: why\n")
 
 
 @pytest.mark.parametrize(("status", "code"), [("succeeded", 0), ("failed", 1)])

@@ -219,3 +219,19 @@ def test_fault_F24_numbers_of_a_job_that_is_new_here_are_not_given_twice(twins: 
     talk.keeps(twins.kept(over))
     talk.tells(over)
     assert twins.place.now(over).number == over.number != new.number
+
+
+def test_fault_F26_what_was_planned_for_a_journal_that_is_gone_waits_for_the_other_workers(twins: Twins) -> None:
+    old = twins.both(lambda place: place.assign(place.worker_named("w1")))
+    twins.later.leases.take_back(old.id)
+    over = twins.finished(twins.w2, twins.later.now(old))
+    twins.place.recoveries.begin("restored")
+    twins.place.dispatcher.load()
+    twins.place.clock.advance(3600)
+    twins.connect(twins.w1, journal="7" * 32).keeps()  # its machine was made anew since
+    assert twins.place.now(old).status is Status.PENDING
+    two = twins.connect(twins.w2)
+    two.keeps(twins.kept(over))
+    two.tells(over)
+    two.ends(over)
+    assert (twins.place.now(old).status, twins.place.now(old).worker) == (Status.SUCCEEDED, "w2")

@@ -91,6 +91,7 @@ class SqliteRepository(Repository):
             undo.callback(guard.release, self._path)
             connection = self._checked_in_room()
             undo.callback(connection.close)
+            first_start(self._path).unlink(missing_ok=True)
             self._words.forget()
             self._readers.open()
             undo.callback(self._readers.close)

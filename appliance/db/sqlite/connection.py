@@ -90,12 +90,13 @@ def restore_advice(path: Path) -> str:
 def prepare_file(path: Path) -> None:
     """Make the file 0600 if it is not there; the files beside it take its mode. Raises Unusable if others may read it.
 
-    Raises Unusable, too, for one that is empty. Before anything in this process has it open: afterwards the guard would
-    refuse.
+    Raises Unusable, too, for one that is empty, unless ``first_start`` is there: the mark is the caller's to remove.
+    Before anything in this process has the file open: afterwards the guard would refuse.
     """
     if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    elif not path.stat().st_size:
+        for new in (first_start(path), path):
+            os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif not path.stat().st_size and not first_start(path).exists():
         raise Unusable(
             f"{path} is empty, so what was in it is gone: {restore_advice(path)}; or delete it, if nothing ever was"
         )
@@ -121,6 +122,11 @@ def file_system(directory: Path, mounts: str) -> str:
         if len(point.parts) >= best and place.is_relative_to(point):  # of equal ones the last is mounted on top
             best, kind = len(point.parts), fields[fields.index("-") + 1]
     return kind
+
+
+def first_start(database: Path) -> Path:
+    """The mark of a database that is being made: while it is there, nothing was ever in it that could be lost (F40)."""
+    return Path(f"{database}.first")
 
 
 def unfinished_restore(database: Path) -> Path:

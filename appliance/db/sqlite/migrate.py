@@ -104,6 +104,8 @@ def bring_up_to_date(connection: apsw.Connection, path: Path, migrations: list[M
     if version:
         copy = back_up(connection, path, f"before-{missing[0].name}")
         _log.info("the database was copied to %s before the migration", copy)
+    else:
+        connection.pragma("application_id", APPLICATION_ID)  # first: what a kill leaves from here on is known as ours
     _apply(connection, missing)
     problems = [str(row) for row in connection.execute("PRAGMA integrity_check") if row != ("ok",)]
     if problems:
@@ -113,7 +115,12 @@ def bring_up_to_date(connection: apsw.Connection, path: Path, migrations: list[M
 
 
 def back_up(connection: apsw.Connection, path: Path, label: str) -> Path:
-    """Copy the database, through SQLite's backup API, to a new 0600 file beside it; answers its path."""
+    """Copy the database, through SQLite's backup API, to a new 0600 file beside it; answers its path.
+
+    What a kill has left of earlier copies is removed. For whoever holds the database's lock.
+    """
+    for left in path.parent.glob(f"{path.name}.*.bak.tmp*"):
+        left.unlink()
     copy = path.with_name(f"{path.name}.{label}-{secrets.token_hex(4)}.bak")
     unfinished = copy.with_name(f"{copy.name}.tmp")
     os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 from appliance.model import definitions
+from appliance.model.entities import Run
+from appliance.model.errors import NotFound
 from appliance.model.schema import Command, JobDocument
 from appliance.projects import RanWith
 from appliance.web.pages import links
 from appliance.web.pieces import Definition, Value
+from appliance.web.routes import Parts
 
 NAMED = 5  # changed keys that a sentence names
 COMMANDS = 100  # commands of a definition that a page lists
@@ -17,17 +20,31 @@ LONG = 300  # characters above which one is folded
 TEXT = 50_000  # characters of the document
 
 
-def shown(ran: RanWith, run_id: str) -> Definition:
+GONE = "It is not known any more: the run came back from its worker after a restore from an older backup."
+
+
+def of(run: Run, parts: Parts) -> RanWith | None:
+    """The definition of a run; None when a backup that was restored does not hold it (F24)."""
+    try:
+        return parts.projects.ran_with(run)
+    except NotFound:
+        return None
+
+
+def shown(ran: RanWith | None, run: Run) -> Definition:
     """For the page of a run."""
+    raw_href = links.definition(run.id)
+    if ran is None:
+        return Definition(run.definition_version, GONE, commands=(), text="", more=0, raw_href=raw_href)
     text = json.dumps(ran.document, indent=2, ensure_ascii=False)
     listed, more = commands(definitions.job_of(ran.document))
     return Definition(
         version=ran.version,
-        since=_since(ran),
+        since=f"{since} This run keeps the version it was triggered with." if (since := _since(ran)) else "",
         commands=listed,
         text=text if len(text) <= TEXT else f"{text[:TEXT]}\n… {len(text) - TEXT} characters more",
         more=more,
-        raw_href=links.definition(run_id),
+        raw_href=raw_href,
     )
 
 

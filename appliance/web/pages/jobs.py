@@ -135,7 +135,8 @@ def _removed(request: Request, parts: Parts, project: str, job: str) -> JobPage 
     except NotFound:
         return None
     history, ways, paging = _history(request, parts, project, job)
-    document = definitions.job_of(parts.projects.ran_with(last).document)
+    ran_with = definition.of(last, parts)
+    document = definitions.job_of(ran_with.document if ran_with is not None else {"identifier": job})
     commands, more_commands = definition.commands(document)
     return JobPage(
         title=document.display_name or job,

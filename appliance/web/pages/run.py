@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -12,6 +12,7 @@ from appliance.model.permissions import Right, may
 from appliance.model.positions import command_words
 from appliance.model.run_state import LIVE, Status
 from appliance.model.sizes import show_bytes
+from appliance.projects import RanWith
 from appliance.web.pages import away, definition, links, logview, rows, steps, values
 from appliance.web.pages.answers import reader, show
 from appliance.web.pieces import When
@@ -45,7 +46,7 @@ def run(request: Request, parts: Parts) -> Response:
     size = parts.runs.log_size(found.id)
     tail = parts.runs.log(found.id, max(0, size - TAIL), TAIL)
     receipt, is_good = _receipt(found, size)
-    ran_with = parts.projects.ran_with(found)
+    ran_with = definition.of(found, parts)
     shown_steps, steps_part = steps.part(parts, found, request.query.steps)
     results = values.shown(parts.runs.results(found.id))
     times = (
@@ -62,7 +63,7 @@ def run(request: Request, parts: Parts) -> Response:
             stay_href=links.with_query(here, stay="yes"),
             times=tuple((label, When(at, rows.ago(at, now))) for label, at in times if at is not None),
             ending=_ending(found),
-            parameters=values.shown(found.parameters, _secrets(ran_with.document)),
+            parameters=values.shown(found.parameters, _secrets(found, ran_with)),
             steps=shown_steps,
             steps_part=steps_part,
             results=results,
@@ -81,7 +82,7 @@ def run(request: Request, parts: Parts) -> Response:
             abort_action=f"{here}/abort" if may_control and _may_abort(found) else None,
             lost_action=f"{here}/declare-lost" if may_control and away.may_be_declared_lost(found, parts) else None,
             late=away.late_report(found, parts),
-            definition=definition.shown(ran_with, found.id),
+            definition=definition.shown(ran_with, found),
         )
     )
 
@@ -146,9 +147,11 @@ def _receipt(found: Run, size: int) -> tuple[str, bool]:
     return f"{show_bytes(size)} arrived. Whether that is all is not known.", False
 
 
-def _secrets(document: dict[str, Any]) -> frozenset[str]:
-    """The parameters that may not be shown, by the definition that the run was triggered with."""
-    declared = definitions.job_of(document).parameters
+def _secrets(found: Run, ran_with: RanWith | None) -> frozenset[str]:
+    """The parameters that may not be shown, by the definition that the run was triggered with; all if that is gone."""
+    if ran_with is None:
+        return frozenset(found.parameters)
+    declared = definitions.job_of(ran_with.document).parameters
     return frozenset(parameter.key for parameter in declared if parameter.type == "secret")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.db.repository import ProjectSet
 from appliance.model import definitions
-from appliance.model.entities import Job
+from appliance.model.entities import Job, Lease, Run, Source
 from appliance.model.run_state import Status
 from appliance.projects import definition_version
 from appliance.web.pages import definition
@@ -97,3 +97,32 @@ def test_a_removed_job_cannot_be_triggered(site: Site, number: int) -> None:
     browser = site.login()
     put(site, JOBS[:1])
     assert browser.submit("/p/website/deploy", {}, "/p/website").status == 404
+
+
+def test_fault_F24_a_run_that_came_back_is_shown_though_the_backup_does_not_know_its_definition(site: Site) -> None:
+    worker = site.parts.workers.named("build-1").worker
+    now = site.clock.now()
+    run_id = "5" * 8 + "-5555-4555-8555-" + "5" * 12
+    run = Run(
+        id=run_id,
+        project="website",
+        job="deploy",
+        number=77,
+        status=Status.ASSIGNED,
+        parameters={"t": "hush"},
+        source=Source(type="user", user="ada"),
+        definition_version="since the backup",
+        created_at=now,
+        assigned_at=now,
+        worker_id=worker.id,
+        worker=worker.name,
+        slot=0,
+        recovered=True,
+    )
+    assert site.repository.runs.recover(run, Lease(run_id, worker.id, "j" * 32, 1, 0, "c" * 64, "{}", now))
+    page = site.login().get("/p/website/deploy/77")
+    assert page.status == 200
+    assert definition.GONE in page.text and "as JSON" not in page.text
+    assert "hush" not in page.text  # it may be one that is not to be shown
+    put(site, JOBS[1:2])
+    assert site.login().get("/p/website/deploy").status == 200
