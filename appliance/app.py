@@ -78,7 +78,7 @@ class Appliance(Foundation):
     @cached_property
     def roster(self) -> Roster:
         """Who is connected."""
-        return Roster()
+        return Roster(self.clock.monotonic)
 
     @property
     def presence(self) -> Presence:
@@ -109,7 +109,7 @@ class Appliance(Foundation):
     @cached_property
     def live(self) -> Live:
         """The event stream."""
-        return Live(self.runs, self.events, self.clock, self._listener, self._show_run)
+        return Live(self.runs, self.events, self.steady, self._listener, self._show_run)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -138,7 +138,7 @@ class Appliance(Foundation):
             self.leases,
             self.workers,
             self.roster,
-            self.clock,
+            self.steady,
             self.job_versions,
             self.limits,
         )
@@ -193,6 +193,8 @@ class Appliance(Foundation):
             clock=self.clock,
             key=caps.derive(self.master_key, "web"),
             unready=self.unready,
+            clock_trouble=self.steady.trouble,
+            expiry=lambda at: at + self.steady.lead(),
             full_since=lambda: self.room.full_since,
             settings=self.web_settings,
             rendering=self.rendering,
@@ -228,7 +230,7 @@ class Appliance(Foundation):
         """Everything up, in order; when this returns the port answers. Raises after stopping what had started."""
         try:
             self.room.look()
-            self._begin("database", self.repository.open, self.repository.close)
+            self._begin("database", self.open_storage, self.repository.close)
             leased = self.repository.runs.leased()
             records = [record for run, _ in leased for record in self.repository.runs.streams(run.id)]
             self.logs.recover(records, [run.id for run, _ in leased])

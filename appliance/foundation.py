@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from appliance.accounts import Accounts
-from appliance.clock import Clock, SystemClock
+from appliance.clock import Clock, SteadyClock, SystemClock
 from appliance.config import boot_id, read_master_key
 from appliance.configuration import Configuration
 from appliance.db.logs import LogStore
@@ -61,6 +61,13 @@ class Foundation:
         """Storage has failed and writes nothing any more (F18)."""
         _log.critical("storage error: %s", error)
 
+    # ---- time
+
+    @cached_property
+    def steady(self) -> SteadyClock:
+        """The clock that logins, tokens and runs expire by: it does not follow every jump of the machine's (F22)."""
+        return SteadyClock(self.clock)
+
     # ---- storage
 
     @cached_property
@@ -82,6 +89,11 @@ class Foundation:
     def repository(self) -> Repository:
         """Everything that is stored, except bytes of output. Opened by whoever starts; once."""
         return self.new_repository()
+
+    def open_storage(self) -> None:
+        """Open the database, and go on from the time that is in it."""
+        self.repository.open()
+        self.steady.resume(self.repository.lineage.clock_mark())
 
     def new_repository(self) -> Repository:
         """A repository over the database that the settings name, not yet open."""
@@ -125,6 +137,7 @@ class Foundation:
             waiting=self.waiting,
             admit=self.room.admit,
             holds=self.recoveries.holds,
+            steady=self.steady,
         )
 
     @cached_property
@@ -171,7 +184,7 @@ class Foundation:
     @cached_property
     def workers(self) -> Workers:
         """Workers, their tokens, and whether they are connected."""
-        return Workers(self.repository, self.clock, self.events, self.presence, secrets.token_bytes)
+        return Workers(self.repository, self.steady, self.events, self.presence, secrets.token_bytes)
 
     @cached_property
     def waits(self) -> Waits:
@@ -191,7 +204,7 @@ class Foundation:
         limits = self.settings.limits
         return Accounts(
             self.repository,
-            self.clock,
+            self.steady,
             self.events,
             secrets.token_bytes,
             self.master_key,

@@ -11,7 +11,7 @@ from appliance.model import run_state
 from appliance.model.entities import Run
 from appliance.model.errors import Conflict
 from appliance.model.run_state import Reason, Status
-from appliance.model.times import rfc3339
+from appliance.model.times import show_time
 from appliance.runs import Runs
 from appliance.workers import Workers, WorkerState
 
@@ -41,7 +41,7 @@ class LostRuns:
         if self._workers.presence.is_connected(worker_id):
             raise Conflict(f"{run.worker} is connected: abort the run instead")
         heard = self._workers.last_heard(worker_id)
-        since = f"last heard at {rfc3339(heard)}" if heard else "never heard"
+        since = f"last heard at {show_time(heard)}" if heard else "never heard"
         return self._end(run, Reason.DECLARED_LOST, f"declared lost by {by}; {run.worker} was {since}")
 
     def revoke(self, name: str, by: str, runs: Fate = "keep") -> WorkerState:

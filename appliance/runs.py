@@ -60,14 +60,17 @@ class Runs:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         admit: Callable[[], None] = lambda: None,
         holds: Callable[[str], bool] = lambda _: False,
+        steady: Clock | None = None,
     ) -> None:
         """``waiting`` tells how many runs are pending, where somebody knows without counting. ``admit`` raises Full
-        while there is no room for a new run (F16). ``holds``: this run's worker may know more of it (F24)."""
+        while there is no room for a new run (F16). ``holds``: this run's worker may know more of it (F24).
+        ``steady``: the clock that runs expire by and are sorted by (F22); ``clock`` when not given."""
         self._repository = repository
         self._store = repository.runs
         self._late = repository.late
         self._logs = logs
         self._clock = clock
+        self._steady = steady or clock
         self._events = events
         self._versions = versions
         self._limits = limits
@@ -103,7 +106,7 @@ class Runs:
             raise Conflict(f"{project}/{job} cannot run: {found.blocking[0]}")
         resolve = parameters.resolve_text if as_text else parameters.resolve
         values = resolve(document.parameters, dict(given))
-        now = self._clock.now()
+        now = self._steady.now()  # lists go by it, and workers get the oldest first: it must not go back (F22)
         new = NewRun(
             id=self._new_id(),
             project=project,
@@ -212,7 +215,7 @@ class Runs:
 
     def expire(self, limit: int = 100) -> int:
         """Cancel pending runs whose time is over; answers how many. More than ``limit`` wait for the next call."""
-        expired = [run for run in self._store.expired(self._clock.now(), limit) if not self.holds(run.id)]
+        expired = [run for run in self._store.expired(self._steady.now(), limit) if not self.holds(run.id)]
         for run in expired:
             event = run_state.Cancel(
                 at=self._clock.now(), reason=run_state.Reason.EXPIRED, sentence="no worker took it before it expired"

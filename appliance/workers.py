@@ -17,8 +17,9 @@ from appliance.model.entities import Token, User, Worker
 from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound
 from appliance.model.names import check_name
 from appliance.model.permissions import standing
-from appliance.model.times import rfc3339
+from appliance.model.times import show_duration, show_time
 
+CLOCK_MAY_BE_OFF = 30.0  # seconds of a worker's; a slow network explains less
 RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
 
@@ -60,6 +61,7 @@ class Nobody:
 class WorkerState(msgspec.Struct, frozen=True):
     """A worker and its present state. ``properties``: reported ones with those of its token over them.
 
+    ``used``: slots in use; of a worker that is not connected, the runs that it has by the last that was heard.
     ``silent_since``: when it was last heard, if it is not connected and has been. ``refusal``: why the master does not
     take it, such as its version (F37) or its owner (F25). ``left``: live runs of one that is refused.
     """
@@ -78,8 +80,17 @@ class WorkerState(msgspec.Struct, frozen=True):
         verb = "waits" if self.left == 1 else "wait"
         wait = f"; {self.left} of its runs {verb}" if self.left else ""
         if self.worker.revoked_at is not None:
-            return f"its token was revoked by {self.worker.revoked_by} at {rfc3339(self.worker.revoked_at)}{wait}"
+            return f"its token was revoked by {self.worker.revoked_by} at {show_time(self.worker.revoked_at)}{wait}"
         return f"{self.refusal}{wait}" if self.refusal else ""
+
+    @property
+    def clock(self) -> str:
+        """What is wrong with its clock, as a sentence; "" when nothing is. It harms no run: times are set right (F23)."""
+        offset = self.worker.clock_offset
+        if abs(offset) <= CLOCK_MAY_BE_OFF:
+            return ""
+        side = "ahead of" if offset > 0 else "behind"
+        return f"its clock was {show_duration(abs(offset))} {side} the server's when it connected last: set it right"
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -149,8 +160,9 @@ class Workers:
     def list(self, after: str | None = None, limit: int = 100, *, backwards: bool = False) -> list[WorkerState]:
         """By name, from Z to A when ``backwards``."""
         workers = self._store.list(after, limit, backwards=backwards)
+        runs = self._runs.leased_counts() if workers else {}
         owners = {name: self._accounts.user(name) for name in {worker.owner for worker in workers}}
-        return [self._state(worker, owners[worker.owner]) for worker in workers]
+        return [self._state(worker, owners[worker.owner], runs) for worker in workers]
 
     def named(self, name: str) -> WorkerState:
         """One worker by name. Raises NotFound."""
@@ -205,18 +217,20 @@ class Workers:
 
     def state(self, worker: Worker) -> WorkerState:
         """A worker with its present state."""
-        return self._state(worker, self._accounts.user(worker.owner))
+        return self._state(worker, self._accounts.user(worker.owner), self._runs.leased_counts())
 
-    def _state(self, worker: Worker, owner: User | None) -> WorkerState:
+    def _state(self, worker: Worker, owner: User | None, runs: Mapping[str, int]) -> WorkerState:
+        """``runs``: how many each worker has; looked at for one that is not connected."""
         refusal = standing(worker, owner) or self.presence.refusal(worker.id)
+        is_active = self.presence.is_connected(worker.id)
         return WorkerState(
             worker=worker,
-            is_active=self.presence.is_connected(worker.id),
-            used=self.presence.used(worker.id),
+            is_active=is_active,
+            used=self.presence.used(worker.id) if is_active else runs.get(worker.id, 0),
             properties=worker.known,
             silent_since=self.silent_since(worker),
             refusal=refusal,
-            left=len(self._runs.leased_to(worker.id)) if refusal else 0,
+            left=runs.get(worker.id, 0) if refusal else 0,
         )
 
     def last_heard(self, worker_id: str) -> datetime | None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from appliance.clock import FakeClock
+from appliance.clock import FakeClock, SteadyClock
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet
 from appliance.events import Event, Events
@@ -109,7 +109,9 @@ class Place:
         self.events.subscribe(self.seen.append)
         self.versions = JobVersions(self.repository)
         self.recoveries = Recoveries(self.repository, self.clock, self.events)
-        self.roster = Roster()
+        self.steady = SteadyClock(self.clock)
+        self.steady.resume(self.repository.lineage.clock_mark())
+        self.roster = Roster(self.clock.monotonic)
         self.runs = Runs(
             self.repository,
             self.logs,
@@ -119,12 +121,13 @@ class Place:
             self.limits,
             new_id=self.new_id,
             holds=self.recoveries.holds,
+            steady=self.steady,
         )
         self.leases = Leases(self.repository, self.runs, self.logs, self.clock, KEY)
         self.inventories = Inventories(
             self.repository, self.runs, self.leases, self.logs, self.clock, KEY, self.recoveries
         )
-        self.workers = Workers(self.repository, self.clock, self.events, self.roster, self.random.randbytes)
+        self.workers = Workers(self.repository, self.steady, self.events, self.roster, self.random.randbytes)
         self.lost_runs = LostRuns(self.repository, self.runs, self.leases, self.workers)
         self.dispatcher = Dispatcher(
             self.repository,
@@ -145,7 +148,7 @@ class Place:
             self.leases,
             self.workers,
             self.roster,
-            self.clock,
+            self.steady,
             self.versions,
             self.limits,
         )

@@ -307,4 +307,4 @@ def run_journal(place: Place, run: Run) -> str:
 
 
 def _at(place: Place) -> str:
-    return f"{place.clock.now():%Y-%m-%dT%H:%M:%S}.000Z"
+    return f"{place.clock.now():%Y-%m-%d %H:%M:%S} UTC"

@@ -115,6 +115,18 @@ def test_who_is_connected_is_shown(place: Place) -> None:
     assert (without_master.named("w1").is_active, without_master.named("w1").used) == (False, 0)
 
 
+def test_fault_F10_the_runs_of_a_worker_that_is_silent_stay_counted(place: Place) -> None:
+    worker = place.worker()
+    place.worker("w2")
+    run = place.running(worker)
+    assert place.workers.named("w1").used == 1
+    assert [state.used for state in place.workers.list()] == [1, 0]
+    place.leases.lose(run, "no contact")
+    assert place.workers.named("w1").used == 1
+    place.end(worker, run)
+    assert place.workers.named("w1").used == 0
+
+
 def test_fault_F25_a_worker_whose_owner_is_disabled_says_so_and_how_many_of_its_runs_wait(place: Place) -> None:
     alice = User("alice", place.clock.now())
     assert place.repository.accounts.add_user(alice)

@@ -50,7 +50,7 @@ def _load(name: str, settings_file: Path | None) -> object:
 def opened(options: Globals) -> Iterator[Appliance]:
     """The parts over the open database of the data directory. Raises Conflict while a server has it open."""
     appliance = build(load_server(data=options.data))
-    appliance.repository.open()
+    appliance.open_storage()
     try:
         yield appliance
     finally:

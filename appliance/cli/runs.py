@@ -9,8 +9,9 @@ import click
 
 from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
-from appliance.cli.trigger import exit_code, outcome, run_name, watch
+from appliance.cli.trigger import Waiting, exit_code, outcome, run_name, watch
 from appliance.cli.values import RUN, TIME, Whole
+from appliance.model.positions import command_words
 from appliance.model.run_state import Status
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def list_runs(
     until: str | None,
     limit: int,
 ) -> None:
-    """Runs, newest first."""
+    """Runs, newest first. Why one waits is not looked up for lists: 'orchestra run show' says it."""
     with options.client() as client:
         found = client.runs(
             limit=limit,
@@ -88,12 +89,12 @@ def show(options: Globals, name: str) -> None:
             "status": found["status"],
             "why": found.get("sentence") or found.get("waits"),
             "notes": "; ".join(found.get("notes") or []),
-            "command": ending.get("command"),
+            "command": command_words(ending.get("command") or ""),
             "exit code": ending.get("code"),
             "signal": ending.get("signal"),
             "definition": found.get("definition_version"),
             "parameters": found.get("parameters"),
-            "source": found.get("source"),
+            "source": _source(found.get("source") or {}),
             "worker": found.get("worker"),
             "created": found.get("created_at"),
             "started": found.get("started_at"),
@@ -102,6 +103,13 @@ def show(options: Globals, name: str) -> None:
             "log sha256": log.get("sha256"),
         }
     )
+
+
+def _source(source: Document) -> str:
+    """Who or what triggered the run, and how: ``ana (website)``, ``bot (service, with a token)``, ``schedule``."""
+    who = str(source.get("user") or source.get("type") or "")
+    how = ", ".join(filter(None, (source.get("via"), "with a token" if source.get("token_id") else None)))
+    return f"{who} ({how})" if how else who
 
 
 def _receipt(log: Document) -> str:
@@ -163,7 +171,7 @@ def results(options: Globals, name: str) -> None:
 def wait(options: Globals, name: str) -> int:
     """Wait until a run has ended. The exit code is 0 only if it succeeded."""
     with options.client() as client:
-        ended = client.wait(client.named_run(name)["id"])
+        ended = client.wait(client.named_run(name)["id"], Waiting())
     if options.as_json:
         output.write_json(ended)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from appliance.cli import output
 from appliance.cli.base import Command, Globals, pass_globals
 from appliance.cli.values import JOB, KEY, pairs
+from appliance.model.run_state import TERMINAL
 
 if TYPE_CHECKING:
     from appliance.client import Client, Document
@@ -30,7 +32,7 @@ def trigger(
     """Start a run of a job and print its name, project/job#number.
 
     With --follow or --wait the exit code is 0 only if the run succeeded; --follow prints the name on stderr, so that
-    stdout is the log. Ctrl-C stops watching; the run goes on.
+    stdout is the log. While the run waits, stderr says why. Ctrl-C stops watching; the run goes on.
     """
     if raw and (not follow or options.as_json):
         raise click.UsageError("--raw goes with --follow, and not with --json", click.get_current_context())
@@ -48,7 +50,7 @@ def trigger(
             sys.stdout.flush()
         if wait:
             try:
-                run = client.wait(run["id"])
+                run = client.wait(run["id"], Waiting())
             except KeyboardInterrupt:
                 output.notice(f"no longer waiting; {run_name(run)} goes on")
                 raise
@@ -75,7 +77,7 @@ def watch(client: Client, run: Document, *, raw: bool = False, as_json: bool = F
 
     ``as_json``: a line ``{"offset": ..., "text": ...}`` for each piece, then ``{"run": ...}``.
     """
-    content = client.follow_log(run["id"])
+    content = client.follow_log(run["id"], seen=Waiting())
     try:
         if as_json:
             for offset, text in output.text_pieces(content):
@@ -91,6 +93,26 @@ def watch(client: Client, run: Document, *, raw: bool = False, as_json: bool = F
     else:
         output.notice(outcome(ended))
     return exit_code(ended)
+
+
+class Waiting:
+    """Says on stderr why a run does not go on: once, and again when something but a number in it has changed.
+
+    Not at the first look, which comes right after the trigger, when every run waits for a moment.
+    """
+
+    def __init__(self) -> None:
+        self._told: str | None = None
+
+    def __call__(self, run: Document) -> None:
+        if self._told is None:
+            self._told = ""
+            return
+        why = str(run.get("waits") or "")
+        told = re.sub("[0-9]+", "", why)  # a worker that is silent is so for longer each time
+        if told != self._told and run["status"] not in TERMINAL:
+            output.notice(f"{run_name(run)}: {why or 'goes on'}")
+        self._told = told
 
 
 def run_name(run: Document) -> str:

@@ -14,7 +14,7 @@ uses a client. Only the standard library is needed, and ``websockets`` to follow
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -196,16 +196,19 @@ class Client:
         """At most ``limit`` bytes of the log from byte ``offset`` on; none past its end."""
         return read_log(self._http, run_id, offset, limit)
 
-    def follow_log(self, run_id: str, offset: int = 0) -> Iterator[bytes]:
+    def follow_log(
+        self, run_id: str, offset: int = 0, seen: Callable[[Document], None] = lambda _: None
+    ) -> Iterator[bytes]:
         """The log from byte ``offset`` on as it grows, each byte once, until the run has ended and all was told.
 
+        ``seen`` is told the run at the beginning and now and then: its ``waits`` says why nothing comes.
         A server that restarts, or a network that breaks, is waited for up to PATIENCE, then Unreachable is raised.
         """
-        return Follower(self._http, run_id, offset).log()
+        return Follower(self._http, run_id, offset, seen).log()
 
-    def wait(self, run_id: str) -> Document:
-        """The run, once it has ended. Waits by events like :meth:`follow_log`."""
-        return Follower(self._http, run_id, None).end()
+    def wait(self, run_id: str, seen: Callable[[Document], None] = lambda _: None) -> Document:
+        """The run, once it has ended. Waits by events, and tells ``seen``, like :meth:`follow_log`."""
+        return Follower(self._http, run_id, None, seen).end()
 
     # Workers.
 

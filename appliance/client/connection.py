@@ -165,6 +165,8 @@ class Connection:
             connection.request(method, target, body=content, headers=head)
             response = connection.getresponse()
             received = response.read(ANSWER_LIMIT + 1)
+            if response.length and len(received) <= ANSWER_LIMIT:  # cut off: http.client says so of whole reads only
+                raise http.client.IncompleteRead(received, response.length)
         except BaseException:
             connection.close()  # what may still arrive on it belongs to this request
             raise

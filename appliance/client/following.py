@@ -35,10 +35,19 @@ _FRAME_LIMIT = 4 << 20
 
 
 class Follower:
-    """Watches one run. Used once. ``offset``: the first byte of its log that is wanted; ``None``: no log."""
+    """Watches one run. Used once. ``offset``: the first byte of its log that is wanted; ``None``: no log.
 
-    def __init__(self, connection: Connection, run_id: str, offset: int | None) -> None:
-        self._connection, self._run_id, self._offset = connection, run_id, offset
+    ``seen`` is told the run each time that it was looked at.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        run_id: str,
+        offset: int | None,
+        seen: Callable[[Document], None] = lambda _: None,
+    ) -> None:
+        self._connection, self._run_id, self._offset, self._seen = connection, run_id, offset, seen
         self._events: ClientConnection | None = None
         self._opened = ExitStack()
         self._silence = 0
@@ -105,6 +114,7 @@ class Follower:
         run = self._connection.document("GET", run_path(self._run_id))
         if "status" not in run:
             raise Unreachable(f"{self._connection.url} answers with no run; is the address right?")
+        self._seen(run)
         return run
 
     def _patiently(self, ask: Callable[[], T]) -> T:

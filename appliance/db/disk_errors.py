@@ -12,7 +12,8 @@ from appliance.model.errors import Full, Unavailable
 
 _log = logging.getLogger(__name__)
 
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})  # only an open says so, never the sync behind it (F44)
+_PASSING = _NO_DESCRIPTORS | {errno.ENOMEM}
 
 
 class DiskErrors:
@@ -47,7 +48,7 @@ class DiskErrors:
                 return Full("no space is left on the server's disk; free some, or delete old runs")
             self._room.used_up()
             return self._room.refusal()
-        if error.errno in _PASSING and not is_sync:
+        if error.errno in _NO_DESCRIPTORS or (error.errno in _PASSING and not is_sync):
             return Unavailable("the server is out of file descriptors or memory; try again")
         with self._lock:
             is_first = self.fatal is None

@@ -22,6 +22,14 @@ class LineageStore(ABC):
         """Whether this pair was ever issued here. ``False``: this database was restored from an older backup."""
 
     @abstractmethod
+    def clock_mark(self) -> datetime | None:
+        """The latest time that was stored as certain (F22); None: none was yet."""
+
+    @abstractmethod
+    def put_clock_mark(self, at: datetime) -> None:
+        """Store the time up to which it is certain that time has gone, in place of the last one."""
+
+    @abstractmethod
     def begin_recovery(self, began_at: datetime, backup_at: datetime | None = None) -> Recovery:
         """This database is an older one (F24): note every worker as not merged and every live run as waiting.
 

@@ -162,6 +162,10 @@ class RunStore(ABC):
         """All live runs that a worker has, or may have."""
 
     @abstractmethod
+    def leased_counts(self) -> dict[str, int]:
+        """How many of those each worker has that has any, by its id."""
+
+    @abstractmethod
     def lease(self, run_id: str) -> Lease | None:
         """The lease of a run. Kept after its end, but then ``request`` is empty: nobody is asked again."""
 

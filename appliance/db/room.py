@@ -17,7 +17,7 @@ from pathlib import Path
 from appliance.clock import Clock
 from appliance.db.disk import Disk
 from appliance.model.errors import Full
-from appliance.model.times import rfc3339
+from appliance.model.times import show_time
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Room:
 
     def refusal(self) -> Full:
         """The error for whoever wants room now."""
-        state = "is full" if self._since is None else f"has been full since {rfc3339(self._since)}"
+        state = "is full" if self._since is None else f"has been full since {show_time(self._since)}"
         return Full(
             f"the server's disk {state}; free some space there, and it goes on by itself",
             retry_after=RETRY_AFTER,
@@ -145,6 +145,6 @@ class Room:
 
     def _end(self) -> None:
         _log.info(
-            "the disk of %s has room again; it was full since %s", self._directory, self._since and rfc3339(self._since)
+            "the disk of %s has room again; it was full since %s", self._directory, self._since and show_time(self._since)
         )
         self._since = None

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
 
 from appliance.clock import Clock
 from appliance.db.logs import Gap
@@ -65,6 +68,7 @@ class Conversation:
         self._send = send
         self._holder: Holder | None = None
         self._recalling: Recalling | None = None  # only after a restore from a backup (F24)
+        self._wall = 0.0  # our wall clock less our monotonic one at the hello, when the worker's clock was compared
         self._epoch = 0  # the last life of the master that the worker knew
         self._idle = threading.Condition()
         self._busy = 0
@@ -91,8 +95,7 @@ class Conversation:
             return
         before = self._roster.seat(worker.id)
         if worker.journal_id not in (None, hello.journal):
-            heard = self._roster.last_heard(worker.id) or worker.last_contact_at
-            if heard is not None and (now - heard).total_seconds() < SILENT_FOR:
+            if self._silent_for(worker) < SILENT_FOR:
                 _log.warning("security: the token of worker %s is used by two machines", worker.name)
                 self._voice.close(
                     Close.DUPLICATE,
@@ -104,6 +107,7 @@ class Conversation:
             self._roster.rise(before)
             before.voice.close(Close.SUPERSEDED, "a newer connection of this worker took over")
         offset = hello.at - now.timestamp()
+        self._wall = now.timestamp() - self._clock.monotonic()
         self.worker = worker = self._workers.register(
             worker.id,
             Registration(
@@ -150,6 +154,15 @@ class Conversation:
         if is_recovering:
             self._recall(seat, self._holder, greeting, merge.recall)
         self._events.publish(WorkerChanged(worker.id))
+
+    def _silent_for(self, worker: Worker) -> float:
+        """Seconds since the worker was last heard. What an earlier life of the master heard has only a wall clock's
+        stamp: one that is far ahead of now was made before the clock was set back, and is old (F22)."""
+        silent = self._roster.silent_for(worker.id)
+        if silent is None:
+            at = worker.last_contact_at
+            silent = math.inf if at is None else abs((self._clock.now() - at).total_seconds())
+        return silent
 
     # ---- after a restore
 
@@ -218,7 +231,7 @@ class Conversation:
                 return
             self._busy += 1
         try:
-            self._obey(self._holder, event)
+            self._obey(self._compared(self._holder), event)
         except ProtocolError as error:
             self._voice.refuse(error)
         except Full as error:
@@ -235,6 +248,11 @@ class Conversation:
             with self._idle:
                 self._busy -= 1
                 self._idle.notify_all()
+
+    def _compared(self, holder: Holder) -> Holder:
+        """With the worker's clock as it stands to ours now: ours may have jumped since the hello (F22)."""
+        jump = round(self._clock.now().timestamp() - self._clock.monotonic() - self._wall)
+        return msgspec.structs.replace(holder, clock_offset=holder.clock_offset - jump) if jump else holder
 
     def _stall(self, event: Event, error: Full) -> None:
         run_id = getattr(event, "run", None)

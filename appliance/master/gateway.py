@@ -195,7 +195,7 @@ class Gateway:
         }
 
     async def _adopt(self, taken: socket.socket, head: bytes) -> None:
-        if self._handshakes >= HANDSHAKES or self._server is None or self._is_closing:
+        if self._server is None or self._is_closing:
             taken.close()
             return
         server = self._server

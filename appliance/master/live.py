@@ -42,6 +42,7 @@ LOGS = 20  # logs one client follows at once
 BACKLOG = 1_000  # runs with an untold change, per client
 CLIENTS = 500
 CLIENTS_EACH = 50  # of one user or run
+LOOK_AGAIN = 3600.0  # seconds after which it is looked whether a login still holds, if nothing tells before
 SEND_WITHIN = 30.0  # seconds a client may take for one frame
 
 _FRAME = struct.Struct(">16sQ")
@@ -155,7 +156,8 @@ class Live:
             until = session.expires_at if session is not None else principal.expires_at
             if until is None:
                 return
-            await asyncio.sleep(max(0.0, (until - self._clock.now()).total_seconds()) + 0.05)
+            left = max(0.0, (until - self._clock.now()).total_seconds())
+            await asyncio.sleep(min(left, LOOK_AGAIN) + 0.05)
         await connection.close(Close.REVOKED, "log in again")
 
     # ---- what it wants

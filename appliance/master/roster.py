@@ -61,11 +61,14 @@ class Seat:
 class Roster:
     """All seats. Every method may be called from any thread; ``lock`` makes several of them one step."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """``monotonic`` gives seconds that never go back: how long a worker has been silent (F22)."""
         self.lock = threading.RLock()
+        self._monotonic = monotonic
         self._seats: dict[str, Seat] = {}
         self._seat_of: dict[str, Seat] = {}  # run -> where it uses a slot
         self._heard: dict[str, datetime] = {}
+        self._heard_by: dict[str, float] = {}
         self._unwritten: set[str] = set()
         self._refusals: dict[str, str] = {}
 
@@ -154,11 +157,17 @@ class Roster:
     def heard(self, worker_id: str, at: datetime) -> None:
         """A sign of life; written in batches."""
         self._heard[worker_id] = at
+        self._heard_by[worker_id] = self._monotonic()
         self._unwritten.add(worker_id)
 
     def last_heard(self, worker_id: str) -> datetime | None:
         """When it was last heard in this life of the master."""
         return self._heard.get(worker_id)
+
+    def silent_for(self, worker_id: str) -> float | None:
+        """Seconds since it was last heard in this life of the master, whatever the wall clock did (F22)."""
+        heard = self._heard_by.get(worker_id)
+        return None if heard is None else self._monotonic() - heard
 
     def take_heard(self) -> dict[str, datetime]:
         """What was heard since the last call, to be written."""

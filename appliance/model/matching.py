@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.model.errors import Invalid
+from appliance.model.sizes import parse_size, show_bytes
 
 _INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,14})(?!\n)$")
 _COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([^\s,]{1,64})\s*")
-_DOTTED = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
+_DOTTED = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,7}(?![0-9])")  # as long as the bytes of any memory
+_BYTES = re.compile(r"[0-9]{1,18}")
 _WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "equal to", "!=": "other than"}
 
 
@@ -31,8 +33,8 @@ def unmet(
 
     ``job_properties.is_controller`` must equal the worker's; absent is false (Job Orchestra's rule). ``job_requires``
     maps a property to a value, to a list of which any will do, or to comparisons of dotted numbers such as ``>=3.11``
-    or ``>=3.11,<4`` (a tail such as ``-rc1`` is not looked at). A property that is a list meets a condition when one
-    of its items does. Values are compared as text, so that ``8`` and ``"8"``, and true and ``"true"``, are the same.
+    or ``>=3.11,<4`` (a tail such as ``-rc1`` is not looked at), or of sizes such as ``>=8GiB`` with bytes. A property
+    that is a list meets a condition when one of its items does. Values are compared as text, so that ``8`` and ``"8"``, and true and ``"true"``, are the same.
     """
     reasons = []
     wants, has = _is_true(job_properties.get("is_controller")), _is_true(worker_properties.get("is_controller"))
@@ -44,7 +46,9 @@ def unmet(
         if name not in worker_properties or worker_properties[name] is None:
             reasons.append(f"needs {_need(name, wanted)}, the worker does not say its {name}")
         elif not _meets(wanted, worker_properties[name]):
-            reasons.append(f"needs {_need(name, wanted)}, the worker has {_show(worker_properties[name])}")
+            said = _show(worker_properties[name])
+            said = show_bytes(int(said)) if _wants_size(wanted) and _BYTES.fullmatch(said) else said
+            reasons.append(f"needs {_need(name, wanted)}, the worker has {said}")
     return reasons
 
 
@@ -59,7 +63,7 @@ def check_requirement(name: str, wanted: Any) -> None:
         if isinstance(item, str) and item.lstrip()[:1] in ("<", ">", "=", "!"):
             for operator, operand in _comparisons(item) or [("", "")]:
                 if not operator or (operator not in ("==", "!=") and _dotted(operand, whole=True) is None):
-                    raise Invalid(f"requires {name}: {item[:60]!r} is no comparison such as '>=3.11' or '>=3.11,<4'")
+                    raise Invalid(f"requires {name}: {item[:60]!r} is no comparison such as '>=3.11', '>=3.11,<4' or '>=8GiB'")
 
 
 def _meets(wanted: Any, has: Any) -> bool:
@@ -104,14 +108,31 @@ def _compare(operator: str, operand: str, has: str) -> bool:
 
 
 def _dotted(text: str, *, whole: bool = False) -> tuple[int, ...] | None:
-    """3.11.0 as (3, 11): zeros at the end say nothing."""
+    """3.11.0 as (3, 11): zeros at the end say nothing. 8GiB as its bytes."""
     match = _DOTTED.fullmatch(text) if whole else _DOTTED.match(text)
-    if match is None:
+    if (size := _size(text)) is not None:
+        numbers = [size]
+    elif match is not None:
+        numbers = [int(part) for part in match[0].split(".")]
+    else:
         return None
-    numbers = [int(part) for part in match[0].split(".")]
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
+
+
+def _size(text: str) -> int | None:
+    try:
+        return parse_size(text) if text.endswith("B") else None
+    except Invalid:
+        return None
+
+
+def _wants_size(wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_wants_size(item) for item in wanted)
+    comparisons = _comparisons(wanted) if isinstance(wanted, str) else None
+    return any(_size(operand) is not None for _, operand in comparisons or ())
 
 
 def _need(name: str, wanted: Any) -> str:

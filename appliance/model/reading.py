@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -22,6 +23,7 @@ _EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _PATTERN = re.compile(r"Expected `str` matching regex '(.*)'(?!\n)$", re.DOTALL)
 _LENGTH = re.compile(r"Expected `(str|array|object)` of length ([<>])= ([0-9]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]{1,64})`")
+_DIGITS = 6  # of a number that is taken for one without its unit
 _KINDS = {
     "str": "a text",
     "int": "a whole number",
@@ -37,6 +39,7 @@ _SHAPES: Mapping[str, str] = {
     for annotated in (schema.Duration, schema.Patience, schema.Size, schema.Variable)
     for meta in annotated.__metadata__  # type: ignore[attr-defined]  # the run-time side of Annotated has no type
 }
+_UNITS = {"a duration": ("s", "m"), "a size": ("kB", "MiB")}  # what is missing most often behind a bare number
 
 
 def take(
@@ -105,7 +108,7 @@ def _value(raw: Any, kind: Any, place: Place, sink: Sink, reader: Reader | None)
     except Malformed as error:
         sink.block(place, str(error))
     except msgspec.ValidationError as error:
-        inner, sentence = _explained(str(error), kind)
+        inner, sentence = _explained(str(error), kind, raw)
         sink.block((*place, *inner), sentence)
     return _UNUSABLE
 
@@ -118,8 +121,8 @@ def _report_later(key: str, place: Place, sink: Sink) -> None:
         sink.warn(place, sentence)
 
 
-def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
-    """The place and a sentence for people, of a message of msgspec about a value that should be ``wanted_kind``."""
+def _explained(message: str, wanted_kind: Any, raw: Any) -> tuple[Place, str]:
+    """The place and a sentence for people, of a message of msgspec about ``raw``, which should be ``wanted_kind``."""
     where = _WHERE.search(message)
     place: Place = ()
     if where is not None:
@@ -127,12 +130,15 @@ def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
         place = tuple(int(step[2]) if step[2] else step[1] for step in _STEP.finditer(where[1].replace("[...]", "")))
     expected = _EXPECTED.fullmatch(message)
     if expected is not None:
+        if (shape := _shape_at(wanted_kind, place)) is not None:
+            return place, f"must be {shape}{_with_unit(shape, _at(raw, place))}"
         wanted = " or ".join(_KINDS.get(kind.strip(), kind.strip()) for kind in expected[1].split("|"))
         advice = "; put it in quotes" if "str" in expected[1] and expected[2] in ("int", "float", "bool") else ""
         return place, f"must be {wanted}, is {_KINDS.get(expected[2], expected[2])}{advice}"
     pattern = _PATTERN.fullmatch(message)
     if pattern is not None:
-        return place, f"must be {_SHAPES.get(pattern[1].encode().decode('unicode_escape'), 'of another form')}"
+        shape = _SHAPES.get(pattern[1].encode().decode("unicode_escape"), "of another form")
+        return place, f"must be {shape}{_with_unit(shape, _at(raw, place))}"
     length = _LENGTH.fullmatch(message)
     if length is not None:
         most = "at most" if length[2] == "<" else "at least"
@@ -146,6 +152,35 @@ def _explained(message: str, wanted_kind: Any) -> tuple[Place, str]:
     return place, message[:1].lower() + message[1:300]
 
 
+def _shape_at(kind: Any, place: Place) -> str | None:
+    """What a text at this place of a ``kind`` should look like, if that is more than a text."""
+    names = [step for step in place if isinstance(step, str)]
+    kinds = [one.type for one in _fields(kind) if one.encode_name == names[-1]] if names else [kind]
+    for one in kinds:
+        parts = get_args(one) if get_origin(one) in (Union, UnionType) else (one,)
+        for meta in (meta for part in parts for meta in getattr(part, "__metadata__", ())):
+            if meta.pattern in _SHAPES:
+                return _SHAPES[meta.pattern]
+    return None
+
+
+def _with_unit(shape: str, value: Any) -> str:
+    """``; write 30s or 30m`` for a number that has no unit."""
+    units = next((units for begin, units in _UNITS.items() if shape.startswith(begin)), ())
+    number = "" if isinstance(value, bool) else str(value)
+    if not units or not number.isdecimal() or len(number) > _DIGITS:
+        return ""
+    return f"; write {number}{units[0]} or {number}{units[1]}"
+
+
+def _at(raw: Any, place: Place) -> Any:
+    for step in place:
+        if not (isinstance(raw, dict) and step in raw) and not (isinstance(raw, list | tuple) and step in range(len(raw))):
+            return None
+        raw = raw[step]
+    return raw
+
+
 def _words(kind: Any) -> list[str]:
     """The texts that a Literal, or an optional one, allows."""
     found = []
@@ -156,9 +191,13 @@ def _words(kind: Any) -> list[str]:
 
 def _keys(kind: Any) -> list[str]:
     """The keys of the Structs that a type, or what it is made of, allows."""
+    return [field.encode_name for field in _fields(kind)]
+
+
+def _fields(kind: Any) -> list[msgspec.structs.FieldInfo]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [field.encode_name for field in msgspec.structs.fields(kind)]
-    return [key for part in get_args(kind) for key in _keys(part)]
+        return list(msgspec.structs.fields(kind))
+    return [field for part in get_args(kind) for field in _fields(part)]
 
 
 def _kind(value: Any) -> str:

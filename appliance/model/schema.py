@@ -7,12 +7,11 @@ believes they work: they are accepted and named in a finding.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from appliance.model.errors import Invalid
+from appliance.model.sizes import parse_size
 from appliance.model.times import parse_duration
 
 Name = Annotated[str, msgspec.Meta(max_length=64, description="1 to 64 of A-Z a-z 0-9 _ . -")]
@@ -33,8 +32,6 @@ Size = Annotated[
 Variable = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(?!\n)$", description="the name of a variable")
 ]
-
-_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -194,14 +191,6 @@ def json_schema() -> dict[str, Any]:
         "title": "Projects of Orchestra Appliance",
         **msgspec.json.schema(ProjectFile),
     }
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size such as ``500kB``, ``64MiB`` or ``10GB``. Raises Invalid."""
-    match = re.fullmatch(r"([0-9]{1,6})(kB|MB|GB|KiB|MiB|GiB)", text)
-    if match is None:
-        raise Invalid(f"not a size such as 500kB, 64MiB or 10GB: {text[:40]!r}")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _seconds(text: str | None) -> float | None:

@@ -1,6 +1,21 @@
-"""Sizes for people."""
+"""Sizes as people write and read them."""
 
 from __future__ import annotations
+
+import re
+
+from appliance.model.errors import Invalid
+
+_SIZE = re.compile(r"([0-9]{1,6})(kB|MB|GB|KiB|MiB|GiB)")
+_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as ``500kB``, ``64MiB`` or ``10GB``. Raises Invalid."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise Invalid(f"not a size such as 500kB, 64MiB or 10GB: {text[:40]!r}")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def show_bytes(size: int) -> str:

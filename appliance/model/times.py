@@ -17,6 +17,11 @@ def rfc3339(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
+def show_time(at: datetime) -> str:
+    """An instant for people, in a sentence: ``2026-01-31 09:15:00 UTC``."""
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def from_rfc3339(text: str) -> datetime:
     """Read an RFC 3339 instant with a zone. Raises Invalid for anything else."""
     try:

@@ -21,6 +21,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
+from appliance.web.doorkeeper import Doorkeeper
 from appliance.web.refusals import Refusal, close_late, linger
 from appliance.web.single_request import SingleRequest
 
@@ -119,7 +120,26 @@ class _Server(TcpWSGIServer):
 
     def __init__(self, application: Any, adopt: Adopt, limits: ServerLimits, dispatcher: Any, settings: Any) -> None:
         self.adopt, self.limits = adopt, limits
+        self._doorkeeper = Doorkeeper()
         super().__init__(application, {}, dispatcher=dispatcher, adj=settings)
+
+    def accept(self) -> Any:
+        """The next connection and its address, or None; turned away when there is no descriptor for it (F44)."""
+        try:
+            return super().accept()
+        except OSError as error:
+            if not self._doorkeeper.turn_away(self.socket, error):
+                raise
+            return None
+
+    def readable(self) -> bool:
+        """Whether the next connection is to be accepted now."""
+        return bool(super().readable()) and self._doorkeeper.is_ready
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._doorkeeper.close()
+        super().close()
 
     def handle_accept(self) -> None:
         """Accept one connection, unless its address has its share already."""

@@ -89,6 +89,7 @@ class DashboardPage(View):
     waiting_href: str
     recovery: str = ""  # for administrators: what came back after a restore, and what waits (F24)
     release_action: str | None = None  # where the button posts to that ends the wait
+    clock: str = ""  # for administrators: what is wrong with the server's clock (F22)
 
 
 @dataclass(frozen=True)

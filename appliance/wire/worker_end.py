@@ -64,7 +64,8 @@ class WorkerEnd:
         self._is_ready: set[str] = set()
         self._resumes: dict[str, m.Resume] = {}
         self._recalled: set[str] = set()  # told again, and not yet resumed
-        self._should_list = False  # the committed runs too
+        self._kept_at_hello: tuple[m.Held, ...] = ()
+        self._should_list = False  # those too
         self._windows = (0, 0)
 
     # ---- connection
@@ -78,6 +79,7 @@ class WorkerEnd:
         if self._storing:
             raise ValueError("a request is still being stored")
         self.disconnect()
+        self._kept_at_hello = tuple(self.kept.values())
         self._next_id = 1
         fields: dict[str, object] = {
             **msgspec.structs.asdict(self.identity),
@@ -130,8 +132,8 @@ class WorkerEnd:
         for resume in self._resumes.values():
             self._resume(resume)
         self._resumes.clear()
-        if self._should_list:
-            self._list(inventory.pages(self.kept.values()))
+        if self._should_list:  # one that was deleted since may not be missing: the hello has vouched for it
+            self._list(inventory.pages(self._kept_at_hello))
 
     def _resume(self, resume: m.Resume) -> None:
         if run := self.runs.get(resume.run):

@@ -35,6 +35,12 @@ STATEMENTS = (
     CREATE TRIGGER lineage_is_kept BEFORE DELETE ON lineage
     BEGIN SELECT RAISE(ABORT, 'lineage: rows are never deleted'); END
     """,
+    # The latest time that is certain, whatever the clock of the machine says (F22).
+    """
+    CREATE TABLE clock (
+        one INTEGER PRIMARY KEY CHECK (one = 1), mark INTEGER NOT NULL
+    ) STRICT
+    """,
     # -- recoveries: what a restored database has yet to hear from its workers (F24)
     """
     CREATE TABLE recovery (

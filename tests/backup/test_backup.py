@@ -17,7 +17,7 @@ from appliance.clock import FakeClock
 from appliance.config import read_master_key
 from appliance.exit_records import LATE
 from appliance.foundation import DATABASE_FILE
-from appliance.model.errors import Conflict, Invalid, NotFound
+from appliance.model.errors import Conflict, Full, Invalid, NotFound
 from appliance.model.run_state import Reason, Status
 from tests.backup.place import Site, database_of, log_file, quiet
 
@@ -156,7 +156,7 @@ def test_a_backup_that_fails_leaves_nothing(site: Site, tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     before = sorted(site.directory.iterdir())
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Full, match="no space is left"):
         back_up(site.closed, tmp_path / "b.tar", fail)
     assert [one.name for one in tmp_path.iterdir()] == ["site"]
     assert sorted(site.directory.iterdir()) == before

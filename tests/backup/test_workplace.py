@@ -17,10 +17,7 @@ from appliance.model.errors import Full
 WORK = """
 import sys
 from pathlib import Path
-import pytest
-
 from appliance.backup.workplace import workplace
-from appliance.model.errors import Full
 with workplace(Path(sys.argv[1])) as place:
     (place / "copy").write_bytes(b"x" * 1000)
     print(place, flush=True)

@@ -34,6 +34,30 @@ def test_everything_about_a_run_is_shown_or_printed_as_json(ask: Run, service: S
     assert json.loads(ask("run", "show", RUN, "--json").out) == shown
 
 
+def test_a_command_is_called_the_same_in_each_line_of_a_run(ask: Run, service: Service) -> None:
+    sentence = "command 2 (build) ended with exit code 3"
+    ending = {"code": 3, "command": "commands[1] (build)"}
+    service.replies = [Reply(document=run("failed", sentence=sentence, exit=ending))]
+    text = ask("run", "show", "p/j#7").out.decode()
+    assert "command    command 2 (build)\n" in text
+    assert "commands[" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"type": "user", "user": "ana", "via": "website"}, "ana (website)"),
+        ({"type": "user", "user": "bot", "token_id": RUN, "via": "service"}, "bot (service, with a token)"),
+        ({"type": "schedule"}, "schedule"),
+    ],
+)
+def test_who_started_a_run_is_told_in_words(
+    ask: Run, service: Service, source: dict[str, str], words: str
+) -> None:
+    service.replies = [Reply(document=run("succeeded", source=source))]
+    assert f"source  {words}\n" in ask("run", "show", "p/j#7").out.decode()
+
+
 def test_a_run_that_waits_is_shown_with_the_reason(ask: Run, service: Service) -> None:
     service.replies = [Reply(document=run("pending", sentence="", waits="waits for a worker: there is none yet"))]
     assert "why     waits for a worker: there is none yet\n" in ask("run", "show", "p/j#latest").out.decode()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from appliance.client import following
 from tests.cli.conftest import Run
-from tests.client.conftest import Reply, Service, problem
+from tests.client.conftest import Asked, Reply, Service, problem
 
 RUN = "0b9b6a4e-3f0e-4c6b-9d55-1f6e1b9a7c11"
 
@@ -88,6 +89,62 @@ def test_following_copies_the_log_and_tells_the_outcome_apart(
     ran = ask("trigger", "p/j", "--follow")
     assert (ran.code, ran.out) == (code, content)
     assert ran.err == f"p/j#7\np/j#7 {status}: command 1 ended with exit code 3\n"
+
+
+def test_following_a_run_that_waits_says_why_once_and_when_it_changes(
+    ask: Run, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "SWEEPS", (0.001,))
+    nothing = log(b"")
+    away = "far has been silent for {} s; the run still counts as running"
+    looks = [
+        run(waits="waits for its turn"),  # every run does, right after its trigger
+        run(waits="waits for a worker: far does not fit (needs pool = x)"),
+        run(waits="waits for a worker: far does not fit (needs pool = x)"),
+        run("running", waits=away.format(1)),
+        run("running", waits=away.format(2)),
+        run("running"),
+        run("succeeded"),
+    ]
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method == "POST":
+            return Reply(201, run())
+        if "/log?" in asked.path:
+            return nothing
+        if asked.path.endswith("/events"):
+            return Reply(404, {})
+        return Reply(document=looks.pop(0) if len(looks) > 1 else looks[0])
+
+    service.replies = [answer]
+    ran = ask("trigger", "p/j", "--follow")
+    assert ran.out == b""
+    assert ran.err.splitlines() == [
+        "p/j#7",
+        "p/j#7: waits for a worker: far does not fit (needs pool = x)",
+        f"p/j#7: {away.format(1)}",
+        "p/j#7: goes on",
+        "p/j#7 succeeded",
+    ]
+
+
+@pytest.mark.parametrize("line", [("trigger", "p/j", "--wait"), ("run", "wait", "p/j#7")])
+def test_waiting_for_a_run_that_waits_says_why(
+    ask: Run, service: Service, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(following, "SWEEPS", (0.001,))
+    waits = run(waits="waits for a worker: there is none yet")
+    looks = [waits, waits, waits, run("cancelled")]
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(404, {})
+        return Reply(document=looks.pop(0) if len(looks) > 1 else looks[0])
+
+    service.replies = [answer]
+    ran = ask(*line)
+    assert ran.code == 1
+    assert ran.err.count("p/j#7: waits for a worker: there is none yet\n") == 1
 
 
 def test_a_job_that_is_not_there_is_exit_code_3(ask: Run, service: Service) -> None:

@@ -27,7 +27,10 @@ class Asked(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer. ``hang_up``: close the connection afterwards without saying so; ``drop``: instead of answering."""
+    """An answer. ``hang_up``: close the connection afterwards without saying so; ``drop``: instead of answering.
+
+    ``cut``: hang up after so many bytes of the body, as a server does that is killed while it answers.
+    """
 
     status: int = 200
     document: Any = None
@@ -36,6 +39,7 @@ class Reply(NamedTuple):
     content_type: str = "application/json"
     hang_up: bool = False
     drop: bool = False
+    cut: int | None = None
 
 
 class Service:
@@ -62,7 +66,7 @@ class Service:
                 reply = service.replies[0] if len(service.replies) == 1 else service.replies.pop(0)
                 if callable(reply):
                     reply = reply(asked)
-                self.close_connection = reply.hang_up or reply.drop
+                self.close_connection = reply.hang_up or reply.drop or reply.cut is not None
                 if reply.drop:
                     return
                 body = json.dumps(reply.document).encode() if reply.body is None else reply.body
@@ -72,7 +76,7 @@ class Service:
                 self.send_header("Content-Type", reply.content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body[: reply.cut])
 
             do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  # names of http.server
 

@@ -140,3 +140,21 @@ def test_an_address_may_have_a_base_path(service: Service) -> None:
     with Client(service.url + "/ci/") as client:
         client.me()
     assert service.asked[0].path == "/ci/api/v1/me"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 12])
+def test_fault_F13_an_answer_that_is_cut_off_is_no_answer(service: Service, client: Client, cut: int) -> None:
+    """The server was killed in the middle of it: the same request with the same key brings the same run."""
+    service.replies = [Reply(201, {"id": "the run"}, cut=cut), Reply(201, {"id": "the run"})]
+    assert client.trigger("p", "j")["id"] == "the run"
+    first, second = service.asked
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_an_answer_that_is_cut_off_twice_is_told(service: Service, client: Client, cut: int) -> None:
+    service.replies = [Reply(200, {"name": "ana"}, cut=cut)]
+    with pytest.raises(Unreachable, match="is the server running"):
+        client.me()
+    with pytest.raises(Unreachable):
+        client.cancel("11111111-2222-4333-8444-555555555555")

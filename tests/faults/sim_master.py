@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from appliance.clock import SteadyClock
 from appliance.db.logs import LogStore
 from appliance.db.repository import Repository
 from appliance.events import Events
@@ -157,7 +158,7 @@ class Master:
         self.logs.recover(records, [run.id for run, _ in leased])
         self.lineage = repository.lineage.open_epoch(f"{world.rng.getrandbits(128):032x}", world.boot, clock.now())
         self.events = Events()
-        self.roster = Roster()
+        self.roster = Roster(clock.monotonic)
         versions = JobVersions(repository)
         limits = Limits()
         self.runs = Runs(repository, self.logs, clock, self.events, versions, limits, new_id=self._new_id)
@@ -177,8 +178,9 @@ class Master:
             limits,
             may_give=lambda: not self.disk.is_full,
         )
-        self.sweeper = Sweeper(repository, self.runs, self.leases, self.workers, self.roster, clock, versions, limits)
-        self.sweeper._since = clock.now()  # what ``start`` does before it starts threads
+        steady = SteadyClock(clock)
+        self.sweeper = Sweeper(repository, self.runs, self.leases, self.workers, self.roster, steady, versions, limits)
+        self.sweeper._since = clock.monotonic()  # what ``start`` does before it starts threads
         self.dispatcher.load()
         self.events.subscribe(self._remind)
 

@@ -186,3 +186,20 @@ def test_environment_and_settings_have_one_reader() -> None:
         and not str(path.relative_to(ROOT)).startswith(allowed)
     ]
     assert found == []
+
+
+def test_no_process_is_forked_beside_a_database() -> None:
+    """A child that closes a file of a database it inherited drops its parent's locks (reliability.md 3.3)."""
+    allowed = (
+        "appliance/worker/command.py",  # a worker imports no database
+        "appliance/worker/starter.py",
+        "appliance/crash_test/job.py",  # a program of its own
+    )
+    found = [
+        at(path, node.lineno)
+        for path in python_files(*PRODUCT)
+        for node, name in calls(path)
+        if name in {"os.fork", "os.forkpty", "pty.fork"} or "multiprocessing" in name or "preexec_fn" in ast.unparse(node)
+        if not str(path.relative_to(ROOT)).startswith(allowed)
+    ]
+    assert found == []

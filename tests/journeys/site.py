@@ -60,6 +60,12 @@ class Program:
     def is_running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._child is not None
+        return self._child.pid
+
     def start(self) -> None:
         """Nothing happens if it runs."""
         if self.is_running:

@@ -48,7 +48,7 @@ class Station(World):
             authenticate=self.accounts.principal_of_token,
             converse=lambda worker, connection: (_ for _ in ()).throw(AssertionError("no workers here")),
             live=self.live,
-            roster=Roster(),
+            roster=Roster(self.clock.monotonic),
             lanes=Lanes(),
             events=self.events,
             clock=self.clock,

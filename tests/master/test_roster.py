@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.clock import FakeClock
 from appliance.master.roster import Roster, Seat
 from tests.db.values import NOW, at, worker
 from tests.lease_place import JOURNAL, Ear
@@ -19,7 +20,7 @@ def seat(name: str = "w1", slots: int = 3, **changes: Any) -> Seat:
 
 @pytest.fixture
 def roster() -> Roster:
-    return Roster()
+    return Roster(FakeClock().monotonic)
 
 
 def test_a_seat_has_the_properties_of_its_worker_with_those_of_the_token_over_them() -> None:
@@ -81,7 +82,7 @@ def test_fault_F43_a_worker_that_wants_nothing_has_no_free_slot(flag: str) -> No
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=40))
 def test_slots_are_never_shared_and_never_leak(steps: list[tuple[bool, int]]) -> None:
-    roster, one = Roster(), seat(slots=10)
+    roster, one = Roster(FakeClock().monotonic), seat(slots=10)
     roster.sit(one, {})
     has: set[str] = set()
     for is_taking, number in steps:

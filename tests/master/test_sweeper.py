@@ -31,7 +31,7 @@ def silent_run(place: Place, worker: Worker, name: str = "work") -> Run:
     """A run whose worker was last heard now."""
     run = place.assign(worker, place.trigger(name))
     place.leases.accepted(place.holder(worker), run.id)
-    place.workers.heard({worker.id: place.clock.now()})
+    place.roster.heard(worker.id, place.clock.now())
     return place.now(run)
 
 
@@ -105,6 +105,7 @@ def test_defect_J18_fault_F11_a_worker_that_does_not_say_whether_it_takes_a_run_
     run = place.trigger()
     place.dispatcher.step()
     assert place.now(run).status is Status.ASSIGNED
+    assert place.sweeper.look_for_unanswered() == 0  # each sweep looks; its time begins with the first
     for seconds, expected in ((ANSWER_WITHIN - 1, 0), (2, 1)):
         place.clock.advance(seconds)
         assert place.sweeper.look_for_unanswered() == expected
@@ -112,6 +113,7 @@ def test_defect_J18_fault_F11_a_worker_that_does_not_say_whether_it_takes_a_run_
     assert ear.closed is not None and ear.closed[0] == 1012
 
     talk, ear, _ = place.connect(worker)  # it has its time again
+    assert place.sweeper.look_for_unanswered() == 0
     place.clock.advance(ANSWER_WITHIN - 1)
     assert place.sweeper.look_for_unanswered() == 0
     talk.take(m.Accepted(id=2, run=run.id))

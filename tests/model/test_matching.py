@@ -21,6 +21,8 @@ LINUX: dict[str, Any] = {
     "labels": ["fast", "ssd"],
     "pythons": ["3.9", "3.12"],
     "odd": "unknown",
+    "ram": 25_333_333_333,
+    "disk": "500GB",
     "nothing": None,
 }
 
@@ -50,6 +52,14 @@ MET: list[dict[str, Any]] = [
     {"pythons": ">=3.10"},
     {"pythons": ["<3", ">=3.12"]},
     {"odd": "!=3.11"},
+    {"ram": ">=8GiB"},
+    {"ram": ">=25GB,<26GB"},
+    {"ram": ">=8589934592"},
+    {"ram": ">999999999"},
+    {"ram": ["==1GiB", "!=1GiB"]},
+    {"ram": ">0MB"},
+    {"disk": ">=400GB"},
+    {"disk": "500GB"},
 ]
 UNMET: list[tuple[dict[str, Any], str]] = [
     ({"os": "windows"}, "needs os = windows, the worker has linux"),
@@ -70,7 +80,11 @@ UNMET: list[tuple[dict[str, Any], str]] = [
     ({"labels": "gpu"}, "needs labels = gpu, the worker has fast, ssd"),
     ({"pythons": ">=4"}, "needs pythons at least 4, the worker has 3.9, 3.12"),
     ({"odd": ">=3"}, "needs odd at least 3, the worker has unknown"),
-    ({"ram": "<9"}, "needs ram less than 9, the worker does not say its ram"),
+    ({"swap": "<9"}, "needs swap less than 9, the worker does not say its swap"),
+    ({"ram": ">=64GiB"}, "needs ram at least 64GiB, the worker has 23.6 GiB"),
+    ({"ram": ["<1MB", ">=64GiB"]}, "needs ram = <1MB or >=64GiB, the worker has 23.6 GiB"),
+    ({"ram": ">=99999999999"}, "needs ram at least 99999999999, the worker has 25333333333"),
+    ({"disk": ">=1000GB"}, "needs disk at least 1000GB, the worker has 500GB"),
     ({"nothing": "x"}, "needs nothing = x, the worker does not say its nothing"),
 ]
 
@@ -125,17 +139,19 @@ def test_req_W2_dotted_numbers_compare_as_lists_of_numbers(wanted: list[int], ha
     }
 
 
-@pytest.mark.parametrize("wanted", ["linux", 3, 1.5, True, [">=3", "x"], ">=3.11,<4", "!=windows", "a,b", ""])
+@pytest.mark.parametrize("wanted", ["linux", 3, 1.5, True, [">=3", "x"], ">=3.11,<4", "!=windows", "a,b", "", ">=8GiB"])
 def test_requirements_that_can_be_compared_are_accepted(wanted: Any) -> None:
     check_requirement("os", wanted)
 
 
 @pytest.mark.parametrize(
     "wanted", [">=", ">=abc", ">= 3.x", "=3", ">3,", ">3 <4", "<3;", None, {}, {"a": 1}, [], [[1]], [None], "!3"]
+    + [">=8 GiB", ">=8gb", ">=8G", ">=GiB", ">=" + "9" * 19]
 )
 def test_requirements_that_could_never_be_met_are_refused(wanted: Any) -> None:
-    with pytest.raises(Invalid, match="requires os: "):
+    with pytest.raises(Invalid, match="requires os: ") as refused:
         check_requirement("os", wanted)
+    assert not isinstance(wanted, str) or "'>=3.11,<4' or '>=8GiB'" in str(refused.value)
 
 
 anything = st.recursive(
@@ -143,6 +159,10 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=5,
 )
+
+
+def test_a_number_that_is_too_long_to_be_compared_is_not_cut_to_one_that_is_not() -> None:
+    assert unmet({"serial": "<1000000000000000000"}, {}, {"serial": "9" * 19}) != []
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,4 +15,4 @@ def test_fault_F16_a_full_disk_is_told_by_health_and_ready(world: World) -> None
     assert (answer.status, answer.document) == (503, {"status": "degraded"})
     administrator = world.user("root", ["administrator"])
     reasons = world.ask("GET", "/ready", administrator).document["reasons"]
-    assert reasons == ["disk full since 2026-01-31T09:15:00.000Z"]
+    assert reasons == ["disk full since 2026-01-31 09:15:00 UTC"]

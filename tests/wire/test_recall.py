@@ -161,3 +161,13 @@ def test_the_master_hears_of_kept_runs_only_when_it_has_asked() -> None:
     assert end.stage is Stage.CLOSED
     assert end.closed is not None
     assert end.closed[0] == Close.PROTOCOL
+
+
+def test_inv_I2_a_run_that_is_deleted_between_hello_and_list_is_listed_all_the_same() -> None:
+    end = restored(committed(), committed(OTHER))
+    end.removed(RUN)  # its retention is over: what the hello says of deleted runs is older
+    end.resume()
+    (page,) = end.said()
+    assert {one.run for one in page.runs} == {RUN, OTHER}
+    assert end.hear(m.Recall(id=7, run=RUN)) == []
+    assert end.said() == [m.Unknown(id=3, re=7, run=RUN)]

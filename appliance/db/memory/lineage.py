@@ -33,6 +33,7 @@ class MemoryLineage(LineageStore):
         self._cluster: str | None = None
         self._incarnations: list[str] = []
         self._recoveries: list[_Recovery] = []
+        self._clock_mark: datetime | None = None
         runs.is_unheard = self._is_unheard
 
     def open_epoch(self, incarnation: str, boot_id: str, at: datetime) -> Lineage:
@@ -47,6 +48,16 @@ class MemoryLineage(LineageStore):
         """See the interface."""
         with self._lock:
             return 1 <= epoch <= len(self._incarnations) and self._incarnations[epoch - 1] == incarnation
+
+    def clock_mark(self) -> datetime | None:
+        """See the interface."""
+        with self._lock:
+            return self._clock_mark
+
+    def put_clock_mark(self, at: datetime) -> None:
+        """See the interface."""
+        with self._lock:
+            self._clock_mark = at
 
     def begin_recovery(self, began_at: datetime, backup_at: datetime | None = None) -> Recovery:
         """See the interface."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -125,6 +126,10 @@ class MemoryRuns(RunStore):
         with self._lock:
             runs = [run for status in LEASED for run in self._by_status[status].values()]
             return [(run, self._leases[run.id]) for run in sorted(runs, key=_key) if run.id in self._leases]
+
+    def leased_counts(self) -> dict[str, int]:
+        """See the interface."""
+        return dict(Counter(lease.worker_id for _, lease in self.leased()))
 
     def lease(self, run_id: str) -> Lease | None:
         """See the interface."""

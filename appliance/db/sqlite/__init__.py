@@ -16,6 +16,7 @@ from appliance.db.sqlite.accounts import SqliteAccounts
 from appliance.db.sqlite.connection import (
     DirectoryLock,
     connect,
+    first_start,
     look_at,
     prepare_file,
     refuse_remote,
@@ -129,6 +130,8 @@ class SqliteRepository(Repository):
         """The writing connection: sound, ours, and of the newest schema. What is not is not even touched (F20)."""
         migrations = migrate.load(self._migrations)
         try:
+            if first_start(self._path).exists():
+                connect(self._path, vfs=self._vfs).close()  # rolls back what a kill left, which a look cannot do
             with look_at(self._path, self._vfs) as connection:
                 migrate.check_identity(connection, len(migrations))
                 is_small = self._path.stat().st_size <= WHOLLY_CHECKED

@@ -94,8 +94,8 @@ def prepare_file(path: Path) -> None:
     Before anything in this process has the file open: afterwards the guard would refuse.
     """
     if not path.exists():
-        for new in (first_start(path), path):
-            os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        first_start(path).touch(0o600)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     elif not path.stat().st_size and not first_start(path).exists():
         raise Unusable(
             f"{path} is empty, so what was in it is gone: {restore_advice(path)}; or delete it, if nothing ever was"

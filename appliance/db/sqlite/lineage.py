@@ -70,6 +70,20 @@ class SqliteLineage(LineageStore):
         sql = "SELECT 1 FROM lineage WHERE epoch = ? AND incarnation = ?"
         return self._readers.read(lambda connection: connection.execute(sql, (epoch, incarnation)).get is not None)
 
+    def clock_mark(self) -> datetime | None:
+        """See the interface."""
+        millis = self._readers.read(lambda connection: connection.execute("SELECT mark FROM clock").get)
+        return None if millis is None else from_millis(millis)
+
+    def put_clock_mark(self, at: datetime) -> None:
+        """See the interface."""
+        sql = "INSERT INTO clock (one, mark) VALUES (1, ?) ON CONFLICT DO UPDATE SET mark = excluded.mark"
+
+        def verb(connection: apsw.Connection) -> None:
+            connection.execute(sql, (to_millis(at),))
+
+        self._writer.do(verb)
+
     def begin_recovery(self, began_at: datetime, backup_at: datetime | None = None) -> Recovery:
         """See the interface."""
         backup = None if backup_at is None else to_millis(backup_at)

@@ -74,12 +74,11 @@ _EXPIRED = (
     f"ORDER BY expires_at, place LIMIT ?"
 )
 _LEASE = f"place, id, {', '.join(LEASE_COLUMNS)}, (SELECT text FROM request WHERE request.place = run.place)"
-_LEASED = f"""
-    SELECT {NAMES}, {_LEASE} FROM run INDEXED BY run_leased
-    WHERE status IN ('assigned', 'running', 'lost') AND lease_worker IS NOT NULL
-"""
+_IS_LEASED = "run INDEXED BY run_leased WHERE status IN ('assigned', 'running', 'lost') AND lease_worker IS NOT NULL"
+_LEASED = f"SELECT {NAMES}, {_LEASE} FROM {_IS_LEASED}"
 _LEASED_ALL = f"{_LEASED} ORDER BY place"
 _LEASED_TO = f"{_LEASED} AND worker_id = ? ORDER BY place"
+_LEASED_COUNTS = f"SELECT worker_id, count(*) FROM {_IS_LEASED} GROUP BY worker_id"
 _NOW = "SELECT place, status, worker_id, worker FROM run WHERE id = ? AND version = ?"
 _NO_LEASE = (None,) * len(LEASE_COLUMNS)
 
@@ -179,6 +178,13 @@ class SqliteRuns(RunStore):
     def leased(self) -> list[tuple[Run, Lease]]:
         """See the interface."""
         return self._readers.read(lambda connection: self._leases(connection, _LEASED_ALL, ()))
+
+    def leased_counts(self) -> dict[str, int]:
+        """See the interface."""
+        text = self._words.text
+        return self._readers.read(
+            lambda connection: {text(connection, word): n for word, n in connection.execute(_LEASED_COUNTS)}
+        )
 
     def lease(self, run_id: str) -> Lease | None:
         """See the interface."""

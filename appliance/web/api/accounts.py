@@ -98,7 +98,8 @@ def tokens(request: Request, parts: Parts) -> Response:
 
 def create_token(request: Request, parts: Parts) -> Response:
     """A new token of one's own; the only time its text is shown."""
-    expires_at = None if request.body.expires_at is None else from_rfc3339(request.body.expires_at)
+    asked = request.body.expires_at
+    expires_at = None if asked is None else parts.expiry(from_rfc3339(asked))
     text, token = parts.accounts.create_token(request.someone.name, request.body.label, expires_at)
     return document(_new_token(text, token), HTTPStatus.CREATED)
 

@@ -192,6 +192,7 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     revoked_at: Time | None = None
     revoked_by: str | None = None
     trouble: str = ""
+    clock_offset: float = 0.0
     pools: tuple[str, ...] = ()
 
 
@@ -212,6 +213,7 @@ def worker_document(state: WorkerState) -> WorkerDocument:
         revoked_at=time(worker.revoked_at),
         revoked_by=worker.revoked_by,
         trouble=state.trouble,
+        clock_offset=round(worker.clock_offset, 1),
     )
 
 

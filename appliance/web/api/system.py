@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.model.times import rfc3339
+from appliance.model.times import show_time
 from appliance.web import openapi
 from appliance.web.routes import Parts, Request, Response, Route, document
 
@@ -41,7 +41,7 @@ def ready(request: Request, parts: Parts) -> Response:
     reasons, full_since = list(parts.unready()), parts.full_since()
     name = "starting" if reasons else "degraded" if full_since else "ready"
     if full_since:
-        reasons.append(f"disk full since {rfc3339(full_since)}")
+        reasons.append(f"disk full since {show_time(full_since)}")
     shown = reasons if reasons and _may_see_all(request) else None
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     return document(ReadyDocument(name, shown), status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.model.entities import Run
 from appliance.model.run_state import LEASED
 from appliance.model.sizes import show_bytes
-from appliance.model.times import rfc3339
+from appliance.model.times import show_time
 from appliance.web.pages import links
 from appliance.web.pieces import LateReport
 from appliance.web.routes import Parts
@@ -24,7 +24,7 @@ def late_report(found: Run, parts: Parts) -> LateReport | None:
     how = "" if late.exit is None else f", {late.exit.signal or f'exit code {late.exit.code}'}"
     why = f": {late.sentence}" if late.sentence else ""
     return LateReport(
-        sentence=f"{found.worker} reported later: {late.status} at {rfc3339(late.ended_at)}{how}{why}. "
+        sentence=f"{found.worker} reported later: {late.status} at {show_time(late.ended_at)}{how}{why}. "
         "The status of the run stays.",
         log=f"Its whole log, {show_bytes(late.log.size)}",
         log_href=links.late_log(found.id),

@@ -55,6 +55,7 @@ def dashboard(request: Request, parts: Parts) -> Response:
             running_href=links.runs_of(RUNNING),
             waiting_href=links.runs_of(WAITING),
             **_recovery(request, parts),
+            clock=parts.clock_trouble() if may(request.someone, Right.MANAGE_USERS) else "",
         )
     )
 

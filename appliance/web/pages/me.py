@@ -124,7 +124,7 @@ def make_token(request: Request, parts: Parts) -> Response:
             errors["days"] = "choose one of the list"
         if errors:
             raise Invalid("the token cannot be made so", errors)
-        expires_at = parts.clock.now() + timedelta(days=int(body.days)) if body.days else None
+        expires_at = parts.expiry(parts.clock.now() + timedelta(days=int(body.days))) if body.days else None
         text, _ = parts.accounts.create_token(reader(request), body.label.strip(), expires_at)
     except ApplianceError as error:
         form = forms.refused(given, error)

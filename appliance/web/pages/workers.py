@@ -14,14 +14,15 @@ from appliance.model.errors import Conflict, Invalid
 from appliance.model.matching import read_property
 from appliance.model.names import check_name
 from appliance.model.permissions import Right, may
-from appliance.model.times import rfc3339
+from appliance.model.sizes import show_bytes
+from appliance.model.times import show_time
 from appliance.web import forms, sorting
 from appliance.web.pages import links, rows, values
 from appliance.web.pages.answers import reader, refuse, show
 from appliance.web.pages.orders import asked, orders
 from appliance.web.pages.runs import Word
 from appliance.web.paging import Cursor, read_cursor, write_cursor
-from appliance.web.pieces import Field, Form, Paging, WorkerRow
+from appliance.web.pieces import Field, Form, Paging, Value, WorkerRow
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import JoinPage, WorkersPage
 from appliance.workers import WorkerState, join_line
@@ -152,6 +153,8 @@ def _page(request: Request, parts: Parts, form: Form) -> WorkersPage:
 def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
     worker = state.worker
     word, sentence = _state(state)
+    if state.clock:
+        sentence = f"{sentence} {state.clock[:1].upper()}{state.clock[1:]}."
     return WorkerRow(
         name=worker.name,
         owner=worker.owner,
@@ -160,7 +163,7 @@ def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
         slots=worker.slots,
         used=state.used,
         last_contact=rows.when(worker.last_contact_at, parts.clock.now()) if worker.last_contact_at else None,
-        properties=values.shown(state.properties),
+        properties=tuple(_with_size(one) for one in values.shown(state.properties)),
         version=worker.version_text,
         is_enabled=worker.is_enabled,
         enable_action=links.worker_action(worker.name, "disable" if worker.is_enabled else "enable")
@@ -168,6 +171,13 @@ def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
         else None,
         remove_action=links.worker_action(worker.name, "remove") if may_manage else None,
     )
+
+
+def _with_size(one: Value) -> Value:
+    """The memory of a machine is a number of bytes: readers get it in their own units beside."""
+    if one.name != "memory" or one.kind != "number" or not one.text.isdecimal():
+        return one
+    return replace(one, text=f"{one.text} ({show_bytes(int(one.text))})")
 
 
 def _state(state: WorkerState) -> tuple[str, str]:
@@ -182,7 +192,7 @@ def _state(state: WorkerState) -> tuple[str, str]:
         return "connected", "Takes runs." if state.used < worker.slots else "All its slots are in use."
     if worker.last_contact_at is None and worker.journal_id is None:
         return "never seen", "Has not connected yet: type its join line on the new machine."
-    since = f" since {rfc3339(state.silent_since)}" if state.silent_since else ""
+    since = f" since {show_time(state.silent_since)}" if state.silent_since else ""
     return "silent", f"Is not connected{since}. Its runs go on there; it reports them when it is back."
 
 

@@ -164,6 +164,18 @@ def test_a_grant_stores_run_and_lease_together(repository: Repository) -> None:
     assert repository.runs.leased() == [(given, lease_of(run))]
 
 
+def test_the_live_runs_of_each_worker_are_counted(repository: Repository) -> None:
+    assert repository.runs.leased_counts() == {}
+    add(repository)
+    for worker in ("worker-1", "worker-2", "worker-1"):
+        granted(repository, add(repository), worker)
+    back = add(repository)
+    given = granted(repository, back, "worker-2")
+    assert repository.runs.leased_counts() == {"worker-1": 2, "worker-2": 2}
+    assert repository.runs.take_back(replace(back, version=given.version), given.version)
+    assert repository.runs.leased_counts() == {"worker-1": 2, "worker-2": 1}
+
+
 def test_a_run_taken_back_is_pending_without_a_lease_and_can_be_granted_again(repository: Repository) -> None:
     run = add(repository)
     given = granted(repository, run)

@@ -33,10 +33,16 @@ def made(path: Path) -> None:
 
 def test_the_settings_are_those_of_the_rules(repository: SqliteRepository, path: Path) -> None:
     connection = connect(path)
-    found = {
-        name: connection.pragma(name) for name in ("synchronous", "journal_mode", "foreign_keys", "trusted_schema")
+    expected = {
+        "synchronous": 2,
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+        "busy_timeout": 5000,
+        "journal_size_limit": 64 << 20,
+        "wal_autocheckpoint": 1000,
     }
-    assert found == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "trusted_schema": 0}
+    assert {name: connection.pragma(name) for name in expected} == expected
     assert connection.pragma("user_version") >= 1
     assert connection.pragma("application_id") == 0x4F524341
     connection.close()

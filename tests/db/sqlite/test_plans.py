@@ -46,6 +46,7 @@ QUERIES: dict[str, Callable[[SqliteRepository], object]] = {
     "expired": lambda repository: repository.runs.expired(at(0), 100),
     "leased": lambda repository: repository.runs.leased(),
     "leased_to": lambda repository: repository.runs.leased_to("worker-1"),
+    "leased_counts": lambda repository: repository.runs.leased_counts(),
     "lease": lambda repository: repository.runs.lease("x"),
     "streams": lambda repository: repository.runs.streams("x"),
     "results": lambda repository: repository.runs.results("x"),
