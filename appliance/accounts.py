@@ -172,27 +172,29 @@ class Accounts:
 
     # ---- tokens of users
 
-    def create_token(self, user: str, label: str = "", expires_at: datetime | None = None) -> tuple[str, Token]:
-        """A new token with the rights of its user. Raises Conflict (disabled, or too many), Invalid."""
+    def create_token(
+        self, user: str, label: str = "", expires_at: datetime | None = None, by: str | None = None
+    ) -> tuple[str, Token]:
+        """A new token with the rights of its user. ``by``: an administrator, for a program that cannot log in.
+
+        Raises NotFound, Conflict (disabled, too many, or ``by`` for one that can log in), Invalid.
+        """
+        now = self._clock.now()
         if len(label) > 200:
             raise Invalid("a label has at most 200 characters", {"label": "at most 200 characters"})
-        if expires_at is not None and expires_at <= self._clock.now():
+        if expires_at is not None and expires_at <= now:
             raise Invalid("the token would have expired already", {"expires_at": "must be in the future"})
-        if not self.user(user).is_enabled:
+        if not (found := self.user(user)).is_enabled:
             raise Conflict(f"{user} is disabled: enable the user first")
+        if by and found.password_hash is not None:
+            raise Conflict(f"{user} has a password, and makes tokens with it: orchestra token create --user {user}")
         if len(self.tokens(user)) >= TOKENS_PER_USER:
             raise Conflict(f"{user} has {TOKENS_PER_USER} tokens: revoke some that are not in use")
         text, digest = self.mint("user")
-        token = Token(
-            id=self._new_id(),
-            kind="user",
-            hash=digest,
-            created_at=self._clock.now(),
-            user=user,
-            label=label,
-            expires_at=expires_at,
-        )
+        token = Token(self._new_id(), "user", digest, now, user=user, label=label, expires_at=expires_at)
         self._store.add_token(token)
+        if by:
+            _log.info("%s made a token for %s: %s", by, user, token.id)
         return text, token
 
     def tokens(self, user: str) -> list[Token]:
@@ -289,9 +291,7 @@ class Accounts:
             raise Conflict("there are users already: an administrator adds more with orchestra user add")
         text, digest = self.mint("setup")
         now = self._clock.now()
-        self._store.add_token(
-            Token(id=self._new_id(), kind="setup", hash=digest, created_at=now, expires_at=now + SETUP_LIFE)
-        )
+        self._store.add_token(Token(self._new_id(), "setup", digest, now, expires_at=now + SETUP_LIFE))
         return text
 
     def check_setup_token(self, text: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import secrets
 import signal
 import sys
@@ -40,6 +41,7 @@ from appliance.model import caps
 from appliance.model.entities import Lineage, Run, Session, Worker
 from appliance.model.errors import Unauthenticated, Unavailable
 from appliance.model.permissions import Kind, Principal
+from appliance.model.sizes import show_count
 from appliance.settings import ServerSettings
 from appliance.web.api.documents import run_document
 from appliance.web.head import Head
@@ -53,6 +55,7 @@ from appliance.workers import Presence
 _log = logging.getLogger(__name__)
 
 SWITCH_EVERY = 0.001  # seconds a thread may keep others waiting; the default of 5 ms is long for a followed log
+DESCRIPTORS = 65_536  # what the server asks the system for (F33)
 
 _LISTEN_ADVICE = {
     errno.EADDRINUSE: "stop the program that uses it, or choose another port here",
@@ -269,6 +272,7 @@ class Appliance(Foundation):
         """
         set_up_logging(self.settings.log.level)
         sys.setswitchinterval(SWITCH_EVERY)
+        _raise_descriptor_limit()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._end())
         signal.signal(signal.SIGHUP, lambda *_: self._hang_up())
@@ -292,10 +296,10 @@ class Appliance(Foundation):
             _log.error("the configuration was not reloaded: %s", error)
             return
         _log.info(
-            "the configuration was reloaded; %d changes, %d findings, %d runs cancelled",
-            len(applied.changes),
-            len(applied.findings),
-            applied.cancelled,
+            "the configuration was reloaded; %s, %s, %s cancelled",
+            show_count(len(applied.changes), "change"),
+            show_count(len(applied.findings), "finding"),
+            show_count(applied.cancelled, "run"),
         )
 
     # ---- inside
@@ -352,3 +356,11 @@ class Appliance(Foundation):
 
     def _show_run(self, run: Run) -> bytes:
         return msgspec.json.encode(run_document(run, self.runs.log_size(run.id)))
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as this process may have, up to ``DESCRIPTORS``: each worker that is connected takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -13,6 +13,7 @@ from appliance.model.times import show_duration
 _log = logging.getLogger(__name__)
 
 JUMP = timedelta(minutes=10)  # so far the wall clock may be wrong without a word (F22)
+MARK_EVERY = 60.0  # seconds; so old the stored mark may be
 BELIEVED_AFTER = 3600.0  # seconds until a jump ahead is taken for the truth
 CATCH_UP = 0.1  # this part of the passing time is left out until a wall clock that was set back has caught up
 
@@ -89,11 +90,14 @@ class SteadyClock:
         self._is_behind = False
 
     def resume(self, mark: datetime | None) -> None:
-        """Go on from the mark that the last life of this server has stored. To be called once, before others ask."""
+        """Go on from the mark that the last life of this server has stored, at least each MARK_EVERY seconds. To be
+        called once, before others ask."""
         with self._lock:
             self._line = self._mark = self._clock.now()
             self._looked_at = self._clock.monotonic()
-            if mark is not None and mark > self._line:
+            if mark is not None and mark - self._line > JUMP:
+                self._line = self._mark = mark + timedelta(seconds=MARK_EVERY)  # so late it may have been at the end
+            elif mark is not None and mark > self._line:
                 self._line = self._mark = mark
             elif mark is not None and self._line - mark > JUMP:
                 self._mark = mark

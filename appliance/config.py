@@ -16,7 +16,7 @@ import msgspec
 from appliance.model.errors import Invalid
 from appliance.private_files import check_not_writable, make_private_directory, read_private, write_private
 from appliance.settings import ClientSettings, ProjectsSection, ServerSettings, WorkerSettings
-from appliance.settings_text import ConfigurationError, as_url, quoted, read_settings
+from appliance.settings_text import ConfigurationError, as_url, quoted, read_settings, with_values
 
 __all__ = [
     "ClientSettings",
@@ -206,15 +206,34 @@ def write_worker_file(
     url: str,
     token: str,
     name: str = "",
-    slots: int = 1,
+    slots: int | None = None,
     properties: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``token`` (0600) and ``worker.toml`` into a worker's data directory, and answer the path of the latter.
 
-    An earlier pair is replaced: joining again keeps the journal. Raises ConfigurationError, and writes nothing, when
-    what it would write could not be read again.
+    Where there is a ``worker.toml`` already, only what is given is changed in it, and of properties and environment
+    only the keys that are given; the token goes where it says. The journal stays. Raises ConfigurationError, and
+    writes nothing, when that cannot be, or what it would write could not be read again.
     """
+    file = directory.absolute() / WORKER_FILE
+    if file.exists():
+        given = {"url": url, "name": name, "slots": slots, "properties": properties, "environment": environment}
+        text = _worker_text_again(file, {key: value for key, value in given.items() if value})
+    else:
+        text = _worker_text(url, name, slots or 1, properties or {}, environment or {})
+    settings = read_settings(WorkerSettings, file, text.encode())
+    try:
+        make_private_directory(directory)
+        write_private(file.parent / settings.worker.token_file, token.strip() + "\n")
+        write_private(file, text)
+    except (Invalid, OSError) as error:
+        raise _unusable(directory, error) from None
+    return file
+
+
+def _worker_text(url: str, name: str, slots: int, properties: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """The text of a first ``worker.toml``."""
     lines = [
         "# Written by: orchestra worker join. Relative paths are relative to this file.",
         "[worker]",
@@ -222,19 +241,23 @@ def write_worker_file(
         *([f"name = {quoted(name)}"] if name else []),
         f"slots = {slots}  # how many runs at once",
         f"token_file = {quoted(TOKEN_FILE)}  # only for this account to read",
-        f"properties = {quoted(properties or {})}  # what jobs are matched on",
-        f"environment = {quoted(environment or {})}  # given to every command; {{environment[key]}} in argument lists",
+        f"properties = {quoted(properties)}  # what jobs are matched on",
+        f"environment = {quoted(environment)}  # given to every command; {{environment[key]}} in argument lists",
     ]
-    text = "\n".join(lines) + "\n"
-    file = directory.absolute() / WORKER_FILE
-    read_settings(WorkerSettings, file, text.encode())
+    return "\n".join(lines) + "\n"
+
+
+def _worker_text_again(file: Path, given: dict[str, Any]) -> str:
+    """The text of the ``worker.toml`` that is there, with what is given."""
+    raw = _read(file, "")
+    before = read_settings(WorkerSettings, file, raw).worker
+    for key in ("properties", "environment"):
+        if key in given:
+            given[key] = {**getattr(before, key), **given[key]}
     try:
-        make_private_directory(directory)
-        write_private(directory / TOKEN_FILE, token.strip() + "\n")
-        write_private(file, text)
-    except (Invalid, OSError) as error:
-        raise _unusable(directory, error) from None
-    return file
+        return with_values(raw.decode(), "worker", given)
+    except Invalid as error:
+        raise ConfigurationError(file, 0, "", str(error)) from None
 
 
 def write_server_file(directory: Path, *, listen: str | None = None, base_url: str | None = None) -> Path:

@@ -264,7 +264,7 @@ class Leases:
             if run.status is Status.LOST:  # it was said to be lost, and that is put right once (F10)
                 fields["notes"] += (f"{_WAS_LOST}{run.sentence}); {holder.name} reported its end when it was back",)
             fields["accepted_at"] = run.accepted_at or now
-            if run.started_at is None and record.started_at is not None:
+            if record.started_at is not None:  # though it is known: our clock may have jumped since (F22)
                 fields["started_at"] = min(self._stamp(holder, record.started_at), finished_at)
             return fields
 

@@ -6,6 +6,7 @@ every worker of the backup has told all that it holds (``merged``), or an operat
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from appliance.clock import Clock
 from appliance.db.repository import Repository
 from appliance.events import Event, Events, RecoveryChanged, WorkerChanged
 from appliance.model.entities import Recovery, RecoveryWorker
-from appliance.model.errors import Conflict
+from appliance.model.errors import Conflict, Unavailable
 from appliance.model.run_state import Status
+from appliance.model.sizes import show_count
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class Recoveries:
         self._events = events
         self._lock = threading.Lock()
         self._held: frozenset[str] | None = None  # None: not looked yet
+        self._was_open = False
         events.subscribe(self._on_event)
 
     def newest(self) -> Recovery | None:
@@ -120,7 +123,8 @@ class Recoveries:
 
     def _read(self) -> frozenset[str]:
         with self._lock:
-            held = self._held = frozenset() if self.open() is None else self._store.waiting_runs()
+            self._was_open = self.open() is not None
+            held = self._held = self._store.waiting_runs() if self._was_open else frozenset()
         return held
 
     def _look(self) -> None:
@@ -128,22 +132,26 @@ class Recoveries:
         self._events.publish(RecoveryChanged())
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, WorkerChanged) and self._holding() and self.open() is None:
+        if not isinstance(event, WorkerChanged):
+            return
+        self._holding()
+        if self._was_open and self.open() is None:
+            with contextlib.suppress(Unavailable):  # then it counts as over since it began
+                self._store.merged(event.worker_id, self._clock.now())
             self._look()  # the last one that was waited for is removed
 
 
 def show_recovery(recovery: Recovery) -> str:
     """What an administrator wants to know, in a sentence."""
     when = "an older backup" if recovery.backup_at is None else f"the backup of {recovery.backup_at:%Y-%m-%d %H:%M} UTC"
-    count = f"{recovery.recovered} {'run' if recovery.recovered == 1 else 'runs'} recovered"
-    said = f"restored from {when}; {count}, {recovery.failed} could not be"
+    said = f"restored from {when}; {show_count(recovery.recovered, 'run')} recovered, {recovery.failed} could not be"
     if recovery.waiting and recovery.is_open:
         return f"{said}; waits for {_names(recovery.waiting)}"
     if recovery.is_open:
         return f"{said}; waits to be released: not all is known of {_names(recovery.less)}"
     if recovery.released_by is not None:
-        return f"{said}; released by {recovery.released_by}"
-    return said
+        return f"{said}; it is over: released by {recovery.released_by}"
+    return f"{said}; it is over: {'all workers have reported' if recovery.workers else 'no worker is to report'}"
 
 
 def show_hold(recovery: Recovery) -> str:

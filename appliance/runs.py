@@ -162,7 +162,7 @@ class Runs:
             for event in events(run) if callable(events) else (events,):
                 position = run_state.advance(position, event)
             fields = dict(change(run)) if change else {}
-            after = msgspec.structs.replace(run, **msgspec.structs.asdict(position), **fields)
+            after = msgspec.structs.replace(run, **(msgspec.structs.asdict(position) | fields))
             if after == run:
                 return run  # it was said before (I6)
             after = msgspec.structs.replace(after, version=run.version + 1)

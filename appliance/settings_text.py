@@ -172,6 +172,56 @@ def read_settings(kind: type[T], file: Path, raw: bytes) -> T:
     return kind(**values)
 
 
+def with_values(text: str, section: str, values: Mapping[str, object]) -> str:
+    """The text of a settings file in which these keys of a section have these values. All else stays, comments too.
+
+    Raises Invalid for a key that is written so that it cannot be set by one line, as in a table of its own.
+    """
+    wanted = tomllib.loads(text)
+    for key, value in values.items():
+        if key in wanted.get(section, {}) and quoted(wanted[section][key]) == quoted(value):
+            continue
+        wanted.setdefault(section, {})[key] = tomllib.loads(f"value = {quoted(value)}")["value"]
+        text = _set_line(text, section, key, f"{key} = {quoted(value)}")
+        try:
+            is_done = tomllib.loads(text) == wanted
+        except tomllib.TOMLDecodeError:
+            is_done = False
+        if not is_done:
+            raise Invalid(f"{section}.{key} is not written on a line of its own: set it to {quoted(value)} by hand")
+    return text
+
+
+def _set_line(text: str, section: str, key: str, line: str) -> str:
+    """The text with this line in the place of the statement that sets the key, or else first in its section."""
+    lines = text.splitlines(keepends=True)
+    before: dict[str, Any] = {}
+    heading = None
+    for begin, end, found in _statements(text):
+        was, now = before.get(section, {}), found.get(section, {})
+        if (key in now, now.get(key)) != (key in was, was.get(key)):
+            comment = _comment_of(lines[begin - 1]) if begin == end else ""
+            return "".join([*lines[: begin - 1], f"{line}{comment}\n", *lines[end:]])
+        if heading is None and section in found:
+            heading = end
+        before = found
+    if heading is None:
+        return f"{text.rstrip()}\n\n[{section}]\n{line}\n".lstrip()
+    newline = "" if lines[heading - 1].endswith("\n") else "\n"
+    return "".join([*lines[:heading], f"{newline}{line}\n", *lines[heading:]])
+
+
+def _comment_of(line: str) -> str:
+    """``  # what stands behind the value`` of a statement of one line."""
+    for sign in re.finditer("#", line):
+        try:
+            if tomllib.loads(line[: sign.start()]) == tomllib.loads(line):
+                return f"  {line[sign.start() :].rstrip()}"
+        except tomllib.TOMLDecodeError:
+            continue  # inside of a text
+    return ""
+
+
 def unknown(what: str, name: str, known: Mapping[str, object]) -> str:
     """``unknown key 'listn'; did you mean 'listen'?``"""
     hint = did_you_mean(name, known) or "; known are " + ", ".join(sorted(known))

@@ -17,9 +17,8 @@ from appliance.model.entities import Token, User, Worker
 from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound
 from appliance.model.names import check_name
 from appliance.model.permissions import standing
-from appliance.model.times import show_duration, show_time
+from appliance.model.times import show_clock_offset, show_time
 
-CLOCK_MAY_BE_OFF = 30.0  # seconds of a worker's; a slow network explains less
 RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
 
@@ -85,12 +84,9 @@ class WorkerState(msgspec.Struct, frozen=True):
 
     @property
     def clock(self) -> str:
-        """What is wrong with its clock, as a sentence; "" when nothing is. It harms no run: times are set right (F23)."""
-        offset = self.worker.clock_offset
-        if abs(offset) <= CLOCK_MAY_BE_OFF:
-            return ""
-        side = "ahead of" if offset > 0 else "behind"
-        return f"its clock was {show_duration(abs(offset))} {side} the server's when it connected last: set it right"
+        """What is wrong with its clock, as a sentence; "" when nothing is. No run is harmed by it (F23)."""
+        off = show_clock_offset(self.worker.clock_offset)
+        return f"its clock was {off} the server's when it connected last: set it right" if off else ""
 
 
 class Registration(msgspec.Struct, frozen=True):

@@ -93,7 +93,8 @@ JOBS = [
     Bad("a job without a definition", f"{PROJECT}  jobs:\n  - identifier: j\n", 4, "'definition' is missing", "p/j"),
     job("an unknown key", "timeuot: 1h", "'timeuot' is not a known key; did you mean 'timeout'?"),
     job("a timeout that is none", "timeout: soon", "must be a duration: 90s, 30m, 2h, 1d, 1w"),
-    job("a timeout in a number", "timeout: 30", "must be a text or nothing, is a whole number; put it in quotes"),
+    job("a timeout in a number", "timeout: 30", "90s, 30m, 2h, 1d, 1w; write 30s or 30m"),
+    job("a timeout without its unit", 'timeout: "30"', "90s, 30m, 2h, 1d, 1w; write 30s or 30m"),
     job("a timeout for ever", "timeout: 9999w", "is longer than ten years"),
     job("a size that is none", "log_limit: 5 apples", "must be a size: 500kB, 64MiB, 10GB"),
     job("yes for true", "is_enabled: yes", "must be true or false, is a text"),
@@ -114,6 +115,7 @@ JOBS = [
     does("a conversion", "{commands: [['{workspace!r}']]}", "conversion"),
     does("a field that is not closed", "{commands: [['{workspace']]}", "position"),
     does("a field for the shell", "{commands: ['make {parameters[x]}']}", "a text for the shell is never filled in"),
+    does("a definition that says nothing", "{}", "there is no command: its runs do nothing and succeed"),
     does("elements of no pipeline", "{elements: [{identifier: e, job: j}]}", "only a pipeline has elements"),
 ]
 PARAMETERS = [
@@ -165,14 +167,14 @@ PYTHON = [
     python("configure() wants arguments", "def configure(x):\n    return x\n", 0, "TypeError"),
     configured(
         "a date",
-        "{'identifier': 'j', 'definition': {}, 'description': __import__('datetime').date.today()}",
+        "{'identifier': 'j', 'definition': {'commands': []}, 'description': __import__('datetime').date.today()}",
         3,
         "description",
         "p/j",
     ),
     configured(
         "not a number",
-        "{'identifier': 'j', 'definition': {}, 'properties': {'x': float('nan')}}",
+        "{'identifier': 'j', 'definition': {'commands': []}, 'properties': {'x': float('nan')}}",
         3,
         "properties",
         "p/j",
@@ -180,14 +182,14 @@ PYTHON = [
     configured("a set of commands", "{'identifier': 'j', 'definition': {'commands': {'make'}}}", 3, "commands", "p/j"),
     configured(
         "an unknown key in Python",
-        "\n{'identifier': 'j', 'definition': {}, 'timeot': '1h'}",
+        "\n{'identifier': 'j', 'definition': {'commands': []}, 'timeot': '1h'}",
         4,
         "did you mean 'timeout'?",
         "p/j",
     ),
     configured(
         "two jobs in Python",
-        "{'identifier': 'j', 'definition': {}},\n{'identifier': 'j', 'definition': {}}",
+        "{'identifier': 'j', 'definition': {'commands': []}},\n{'identifier': 'j', 'definition': {'commands': []}}",
         3,
         "there are two jobs 'j'",
         "p",

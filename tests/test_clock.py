@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.clock import BELIEVED_AFTER, CATCH_UP, JUMP, FakeClock, SteadyClock, SystemClock
+from appliance.clock import BELIEVED_AFTER, CATCH_UP, JUMP, MARK_EVERY, FakeClock, SteadyClock, SystemClock
 
 HOUR, DAY, YEAR = 3600.0, 86_400.0, 365 * 86_400.0
 
@@ -49,7 +49,9 @@ def test_fault_F22_a_jump_ahead_is_believed_after_an_hour(
     before = steady.now()
     clock.step(seconds)
     assert steady.now() == steady.mark() == before
-    assert steady.trouble().startswith(f"The server's clock jumped ahead {'1 h 00 min' if seconds == HOUR else '365 d'}")
+    assert steady.trouble().startswith(
+        f"The server's clock jumped ahead {'1 h 00 min' if seconds == HOUR else '365 d'}"
+    )
     clock.advance(BELIEVED_AFTER - 1)
     assert steady.now() == steady.mark() == before + timedelta(seconds=BELIEVED_AFTER - 1)
     clock.advance(1)
@@ -92,7 +94,8 @@ def test_fault_F22_a_clock_that_was_set_back_an_hour_catches_up_by_itself(
     before, sweeps = steady.now(), 0
     while steady.trouble():
         clock.advance(15)
-        assert before < (now := steady.now())
+        now = steady.now()
+        assert before < now
         before, sweeps = now, sweeps + 1
     assert sweeps * 15 == pytest.approx((HOUR - JUMP.total_seconds()) / CATCH_UP, rel=0.01)
     while lead(steady, clock):
@@ -143,7 +146,8 @@ def test_fault_F22_a_clock_that_went_back_while_the_server_was_down_is_noticed(
     clock.step(-YEAR)
     with caplog.at_level(logging.WARNING):
         steady = resumed(clock, mark)
-    assert steady.now() == mark and "the clock moved back 365 d" in caplog.text
+    assert steady.now() == mark + timedelta(seconds=MARK_EVERY), "so late it may have been when it was stored last"
+    assert "the clock moved back 365 d" in caplog.text
 
 
 def test_fault_F22_time_in_which_the_server_was_down_is_believed_at_once_and_marked_after_an_hour(

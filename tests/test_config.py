@@ -179,6 +179,35 @@ def test_joining_again_replaces_the_pair_and_leaves_nothing_else_behind(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["token", "worker.toml"]
 
 
+def test_joining_again_puts_the_token_where_the_settings_say(tmp_path: Path) -> None:
+    file = config.write_worker_file(tmp_path, url="http://a", token="one")
+    file.write_text(file.read_text().replace('token_file = "token"', 'token_file = "mine"'))
+    settings = config.load_worker(config.write_worker_file(tmp_path, url="http://a", token="two"), {})
+    assert config.read_worker_token(settings) == "two"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[worker.properties]\npool = "red"\n',
+        'properties.pool = "red"\nproperties.size = 1\n',
+        '[log]\nlevel = "loud"\n',
+        "[worker\n",
+    ],
+)
+def test_joining_again_over_settings_that_it_cannot_change_says_so_and_changes_nothing(
+    tmp_path: Path, more: str
+) -> None:
+    file = write(tmp_path / "worker.toml", f'[worker]\nurl = "http://a"\n{more}')
+    before = file.read_text()
+    with pytest.raises(ConfigurationError, match=r"by hand|not one of|not TOML"):
+        config.write_worker_file(tmp_path, url="http://a", token="two", properties={"pool": "blue"})
+    assert file.read_text() == before and not (tmp_path / "token").exists()
+    if "properties" in more:  # what need not be changed does no harm
+        config.write_worker_file(tmp_path, url="http://b", token="two", properties={"pool": "red"})
+        assert config.load_worker(file, {}).worker.url == "http://b"
+
+
 def test_joining_with_values_that_cannot_be_read_again_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not an address"):
         config.write_worker_file(tmp_path / "w", url="nowhere", token="t")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance import config
 from appliance.config import ConfigurationError
+from appliance.model.errors import Invalid
+from appliance.settings_text import with_values
 
 
 def write(path: Path, text: str) -> Path:
@@ -130,3 +135,39 @@ def test_fault_F40_a_bad_worker_file_is_refused_with_file_line_and_key(case: str
         config.load_worker(write(tmp_path / "worker.toml", text), {})
     assert (caught.value.line, caught.value.key) == (line, key)
     assert words in caught.value.message
+
+
+# ---- keys that are set in a text of the operator's
+
+WITH: dict[str, tuple[str, dict[str, object], str]] = {
+    "in its place": ("[w]\n# why\nk = 1\nz = 2\n", {"k": 5}, "[w]\n# why\nk = 5\nz = 2\n"),
+    "with its comment": ('[w]\nk = "a # b"  # of # mine\n', {"k": "c"}, '[w]\nk = "c"  # of # mine\n'),
+    "of several lines": ("[w]\nk = [\n  1,\n]\nz = 2", {"k": [3]}, "[w]\nk = [3]\nz = 2"),
+    "not there yet": ("x = 1\n[v]\nk = 1\n\n[w]\nz = 2\n", {"k": 5}, "x = 1\n[v]\nk = 1\n\n[w]\nk = 5\nz = 2\n"),
+    "in a section without a newline": ("[w]", {"k": 5}, "[w]\nk = 5\n"),
+    "in no section yet": ("[v]\nk = 1\n", {"k": 5, "l": 6}, "[v]\nk = 1\n\n[w]\nl = 6\nk = 5\n"),
+    "in an empty file": ("", {"k": 5}, "[w]\nk = 5\n"),
+    "as it is already": ("[w]\nk = 5 # five\n", {"k": 5}, "[w]\nk = 5 # five\n"),
+    "true is not 1": ("[w]\nk = 1\n", {"k": True}, "[w]\nk = true\n"),
+    "a table as it is already": ("[w]\n[w.k]\na = 1\n", {"k": {"a": 1}}, "[w]\n[w.k]\na = 1\n"),
+    "beside a table of its own": ("[w.k]\na = 1\n[w]\nz = 2\n", {"z": 3}, "[w.k]\na = 1\n[w]\nz = 3\n"),
+}
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_a_key_is_set_and_all_else_stays(name: str) -> None:
+    before, values, after = WITH[name]
+    assert with_values(before, "w", values) == after
+
+
+@pytest.mark.parametrize(
+    "text", ["[w.k]\na = 1\n", "[w]\nk.a = 1\n", "w = {k = 1}\n", "w.k = 1\n", "[w]\n[w.k]\n", '["w"]\nk = """\n"""\n']
+)
+@given(st.dictionaries(st.sampled_from("kz"), st.text(max_size=4) | st.integers(0, 3) | st.just({"a": 2})))
+def test_a_key_is_set_right_or_refused_whatever_the_file_looks_like(text: str, values: dict[str, object]) -> None:
+    try:
+        after = tomllib.loads(with_values(text, "w", values))
+    except Invalid as error:
+        assert "by hand" in str(error)
+    else:
+        assert after == {"w": tomllib.loads(text)["w"] | values}

@@ -12,6 +12,7 @@ from appliance.cli import output
 from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.values import EXISTING
 from appliance.model.errors import Invalid
+from appliance.model.sizes import show_count
 
 if TYPE_CHECKING:
     from appliance.projects import Loaded
@@ -84,7 +85,7 @@ def diff(options: Globals, paths: tuple[Path, ...]) -> int:
         return 0
     _say_changes(changes)
     if findings:
-        output.notice(f"{_counted(len(findings), 'finding')}: see 'orchestra config check'")
+        output.notice(f"{show_count(len(findings), 'finding')}: see 'orchestra config check'")
     return 0
 
 
@@ -107,9 +108,9 @@ def apply(options: Globals, with_findings: bool) -> int:
         return 0
     _say_changes(answer["changes"])
     if answer["cancelled"]:
-        output.notice(f"{_counted(answer['cancelled'], 'waiting run')} of removed jobs cancelled")
+        output.notice(f"{show_count(answer['cancelled'], 'waiting run')} of removed jobs cancelled")
     if answer["findings"]:
-        output.notice(f"{_counted(len(answer['findings']), 'finding')}: see 'orchestra config check'")
+        output.notice(f"{show_count(len(answer['findings']), 'finding')}: see 'orchestra config check'")
     return 0
 
 
@@ -163,7 +164,3 @@ def _side(key: dict[str, Any], side: str) -> str:
         return "(none)"
     text = json.dumps(key[side], ensure_ascii=False)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

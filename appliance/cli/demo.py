@@ -27,6 +27,7 @@ from appliance.cli.local import build
 from appliance.cli.trigger import run_name, watch
 from appliance.cli.values import Whole
 from appliance.model.errors import Conflict, Unavailable
+from appliance.model.sizes import show_count
 
 if TYPE_CHECKING:
     from appliance.app import Appliance
@@ -201,7 +202,7 @@ def _end_runs(appliance: Appliance) -> None:
                     asked.add(run.id)
                     _end_run(appliance, run.id)
             if not changed.wait(until - time.monotonic()):
-                output.notice(f"{len(live)} runs did not end in time")
+                output.notice(f"{show_count(len(live), 'run')} did not end in time")
                 return
             changed.clear()
     finally:

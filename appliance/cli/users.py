@@ -28,7 +28,7 @@ def user() -> None:
     help="viewer, operator or editor of a project; may be repeated.",
 )
 @click.option("--password-stdin", is_flag=True, help="Take the password from stdin instead of asking.")
-@click.option("--no-password", is_flag=True, help="A program: it logs in with tokens only.")
+@click.option("--no-password", is_flag=True, help="A program: 'token create --for' makes its tokens.")
 @pass_globals
 def add(
     options: Globals,
@@ -50,6 +50,8 @@ def add(
         output.write_json(made)
     else:
         output.say(f"added {made['name']}")
+        for warning in made.get("warnings") or []:
+            output.notice(warning)
 
 
 @user.command("list", example="orchestra user list")

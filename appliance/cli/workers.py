@@ -15,7 +15,7 @@ from appliance.cli.credentials import check_private, read_token
 from appliance.cli.values import DIRECTORY, DURATION, FILE, URL, WORKER, Whole, pairs, worker_token
 from appliance.model.errors import Conflict, Forbidden, Invalid
 from appliance.model.matching import read_property
-from appliance.model.times import show_duration
+from appliance.model.times import show_clock_offset
 
 if TYPE_CHECKING:
     from appliance.worker.joining import Tried
@@ -84,6 +84,7 @@ def show(options: Globals, name: str) -> None:
     if options.as_json:
         output.write_json(found)
     else:
+        off = show_clock_offset(found.get("clock_offset", 0.0))
         output.fields(
             {
                 "worker": found["name"],
@@ -92,6 +93,7 @@ def show(options: Globals, name: str) -> None:
                 "enabled": found["is_enabled"],
                 "slots": f"{found['used']} of {found['slots']} in use",
                 "last contact": found.get("last_contact_at"),
+                "clock": off and f"{off} the server's",
                 "version": found.get("version"),
                 "added by": found.get("owner"),
                 "properties": found.get("properties"),
@@ -152,7 +154,7 @@ def remove(options: Globals, name: str) -> None:
 @click.argument("token_text", metavar="TOKEN|-")
 @click.option("--fingerprint", metavar="F", hidden=True)  # for servers with TLS of their own, which are to come
 @click.option("--name", metavar="N", type=WORKER, help="Refuse a token of another worker.")
-@click.option("--slots", type=Whole(1, 10_000), metavar="N", default=1, show_default=True, help="Runs at once.")
+@click.option("--slots", type=Whole(1, 10_000), metavar="N", help="Runs at once; else 1.")
 @click.option("--property", "properties", metavar="K=V", multiple=True, callback=pairs, help="What jobs can require.")
 @click.option("--environment", metavar="K=V", multiple=True, callback=pairs, help="Given to every command.")
 @click.option("--data", type=DIRECTORY, metavar="DIR", help="The worker's data directory.")
@@ -164,7 +166,7 @@ def join(
     token_text: str,
     fingerprint: str | None,
     name: str | None,
-    slots: int,
+    slots: int | None,
     properties: dict[str, str],
     environment: dict[str, str],
     data: Path | None,
@@ -173,7 +175,7 @@ def join(
     """Make this machine a worker.
 
     Tries URL and token (- asks for it, or takes it from stdin), stores them, and says what to do next. What the server
-    refuses is not stored.
+    refuses is not stored. Of a machine that has joined before, what is not named here stays as it is.
     """
     from appliance.client import Unreachable
     from appliance.clock import SystemClock
@@ -204,10 +206,9 @@ def join(
         name=tried.name or name or "",
         slots=slots,
         properties={key: read_property(text) for key, text in properties.items()},
-        environment={PYTHON: sys.executable, **environment},
+        environment=environment if was_there else {PYTHON: sys.executable, **environment},
     )
-    lost = "; what this command does not name is as by default again, whatever stood there" if was_there else ""
-    output.notice(f"wrote {file}{lost}")
+    output.notice(f"changed {file}: what was not given stays as it was" if was_there else f"wrote {file}")
     start = "orchestra worker run" if file.parent == worker_directory() else f"orchestra worker run --config {file}"
     if tried.trouble:
         raise Unreachable(f"{tried.trouble}; everything is stored: run this again to try, or {start!r} to go on trying")
@@ -230,9 +231,8 @@ def _warn(tried: Tried) -> None:
         )
     if tried.is_clock_off:
         assert tried.clock_offset is not None
-        side = "ahead of" if tried.clock_offset > 0 else "behind"
         output.notice(
-            f"the clock of this machine is {show_duration(abs(tried.clock_offset))} {side} the server's: "
+            f"the clock of this machine is {show_clock_offset(tried.clock_offset)} the server's: "
             "set the wrong one right ('date -u' shows it), or times in logs will mislead"
         )
 

@@ -67,24 +67,27 @@ class Client:
         """Who the token belongs to, and what it may do."""
         return self._http.document("GET", "/api/v1/me")
 
-    def tokens(self) -> Iterator[Document]:
-        """One's own tokens, newest first; never their text."""
-        return self._http.items("/api/v1/me/tokens")
+    def tokens(self, user: str | None = None) -> Iterator[Document]:
+        """One's own tokens, or, for administrators, those of a ``user``, newest first; never their text."""
+        return self._http.items(_tokens_path(user))
 
     def logout(self) -> None:
         """Revoke the token that this client speaks with."""
         self._http.call("POST", "/api/v1/logout")
 
-    def create_token(self, label: str, expires_at: datetime | None = None) -> Document:
-        """A new token of one's own; ``token`` is its text and is shown only here. Without a time it never ends."""
+    def create_token(self, label: str, expires_at: datetime | None = None, user: str | None = None) -> Document:
+        """A new token of one's own; ``token`` is its text and is shown only here. Without a time it never ends.
+
+        ``user``: for administrators, one that has no password and can make none itself.
+        """
         body: Document = {"label": label}
         if expires_at is not None:
             body["expires_at"] = rfc3339(expires_at)
-        return self._http.document("POST", "/api/v1/me/tokens", body=body)
+        return self._http.document("POST", _tokens_path(user), body=body)
 
-    def revoke_token(self, token_id: str) -> None:
-        """End a token of one's own at once."""
-        self._http.call("DELETE", f"/api/v1/me/tokens/{part(token_id)}")
+    def revoke_token(self, token_id: str, user: str | None = None) -> None:
+        """End a token of one's own, or, for administrators, of a ``user``, at once."""
+        self._http.call("DELETE", f"{_tokens_path(user)}/{part(token_id)}")
 
     # Projects and jobs.
 
@@ -260,6 +263,11 @@ class Client:
     def enable_user(self, name: str, is_enabled: bool) -> Document:
         """Let a user in, or end all its sessions and keep it out."""
         return self._http.document("PATCH", f"/api/v1/users/{part(name)}", body={"is_enabled": is_enabled})
+
+
+def _tokens_path(user: str | None) -> str:
+    """Where the service keeps the tokens of a user, or one's own."""
+    return "/api/v1/me/tokens" if user is None else f"/api/v1/users/{part(user)}/tokens"
 
 
 def _job_path(project: str, job: str) -> str:

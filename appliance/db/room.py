@@ -145,6 +145,8 @@ class Room:
 
     def _end(self) -> None:
         _log.info(
-            "the disk of %s has room again; it was full since %s", self._directory, self._since and show_time(self._since)
+            "the disk of %s has room again; it was full since %s",
+            self._directory,
+            self._since and show_time(self._since),
         )
         self._since = None

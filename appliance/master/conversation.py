@@ -24,6 +24,7 @@ from appliance.master.roster import Roster, Seat, Voice
 from appliance.model.entities import Run, Worker
 from appliance.model.errors import ApplianceError, Forbidden, Full, NotFound, Unavailable
 from appliance.model.run_state import IllegalTransition
+from appliance.model.sizes import show_count
 from appliance.runs import Runs
 from appliance.wire import OUTPUT, Close, ProtocolError, frames
 from appliance.wire import messages as m
@@ -94,14 +95,13 @@ class Conversation:
             self._voice.close(Close.DUPLICATE, "this journal was replaced by another one: join with a new token")
             return
         before = self._roster.seat(worker.id)
-        if worker.journal_id not in (None, hello.journal):
-            if self._silent_for(worker) < SILENT_FOR:
-                _log.warning("security: the token of worker %s is used by two machines", worker.name)
-                self._voice.close(
-                    Close.DUPLICATE,
-                    "another machine with this worker's token was heard a minute ago: use one token per machine",
-                )
-                return
+        if worker.journal_id not in (None, hello.journal) and self._silent_for(worker) < SILENT_FOR:
+            _log.warning("security: the token of worker %s is used by two machines", worker.name)
+            self._voice.close(
+                Close.DUPLICATE,
+                "another machine with this worker's token was heard a minute ago: use one token per machine",
+            )
+            return
         if before is not None:
             before.voice.retire()
             self._roster.rise(before)
@@ -146,7 +146,7 @@ class Conversation:
             return
         welcome(merge.merged)
         seat.is_greeting = False
-        _log.info("worker %s connected with %d runs", worker.name, len(merge.slots))
+        _log.info("worker %s connected with %s", worker.name, show_count(len(merge.slots), "run"))
         for assignment in merge.again:
             self._send(seat, assignment)
         for run in merge.intents:

@@ -10,7 +10,7 @@ import logging
 from datetime import datetime
 
 from appliance.background import Loop
-from appliance.clock import SteadyClock
+from appliance.clock import MARK_EVERY, SteadyClock
 from appliance.db.repository import Repository
 from appliance.job_versions import JobVersions
 from appliance.leases import Leases
@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 BEATS_EVERY = 1.0  # seconds
 SYNC_EVERY = 2.0
 SWEEP_EVERY = 15.0
-MARK_EVERY = 60.0
 ANSWER_WITHIN = 60.0  # a connected worker says whether it takes a run
 
 
@@ -98,9 +97,10 @@ class Sweeper:
         return SWEEP_EVERY
 
     def note_time(self) -> None:
-        """Store the time that is certain, once a minute: the next life of this server goes on from there (F22)."""
+        """Store the time that is certain, each MARK_EVERY at least: the next life of this server goes on from there
+        (F22)."""
         now = self._clock.monotonic()
-        if self._marked_at is None or now - self._marked_at >= MARK_EVERY:
+        if self._marked_at is None or now - self._marked_at > MARK_EVERY - 2 * SWEEP_EVERY:
             with contextlib.suppress(Unavailable):  # the next sweep tries again; the others need no mark
                 self._repository.lineage.put_clock_mark(self._clock.mark())
                 self._marked_at = now

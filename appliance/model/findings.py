@@ -36,6 +36,10 @@ class Sink:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
+    def has(self, place: Place) -> bool:
+        """Whether there is a finding about this place, or one inside of it."""
+        return any(finding.place[: len(place)] == place for finding in self.findings)
+
     def warn(self, place: Place, sentence: str) -> None:
         """Something that does not keep the job from running."""
         self.findings.append(Finding(place, sentence))

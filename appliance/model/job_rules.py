@@ -45,20 +45,19 @@ def check_job(job: JobDocument, raw: dict[str, Any], siblings: Collection[str], 
             sink.block((*place, "environment", name), "names that begin with ORCHESTRA_ or PARAM_ are set by us")
     _check_parameters(job.parameters, (*place, "parameters"), sink)
     _check_commands(job, (*place, "definition"), sink)
-    if _says_nothing(job, raw.get("definition")):
-        advice = "say commands: [] if that is meant"  # as Job Orchestra's own job "empty" does
-        sink.warn((*place, "definition"), f"there is no command: its runs do nothing and succeed; {advice}")
     if job.definition.type == "pipeline":
         sink.block((*place, "definition", "type"), "pipeline jobs cannot run in this version")
         _check_elements(job.definition.elements, siblings, (*place, "definition", "elements"), sink)
     elif job.definition.elements:
         sink.warn((*place, "definition", "elements"), "only a pipeline has elements; say type: pipeline")
+    elif _says_nothing(raw.get("definition")) and not sink.has((*place, "definition")):
+        advice = "say commands: [] if that is meant"  # as Job Orchestra's own job "empty" does
+        sink.warn((*place, "definition"), f"there is no command: its runs do nothing and succeed; {advice}")
 
 
-def _says_nothing(job: JobDocument, definition: Any) -> bool:
-    """Whether a definition of commands names no list of them at all."""
-    is_given = isinstance(definition, dict) and job.definition.type == "job"
-    return is_given and all(definition.get(name) is None for name in LISTS)
+def _says_nothing(definition: Any) -> bool:
+    """Whether a definition names no list of commands at all."""
+    return isinstance(definition, dict) and all(definition.get(name) is None for name in LISTS)
 
 
 def _check_parameters(declared: list[Parameter], place: Place, sink: Sink) -> None:

@@ -34,7 +34,8 @@ def unmet(
     ``job_properties.is_controller`` must equal the worker's; absent is false (Job Orchestra's rule). ``job_requires``
     maps a property to a value, to a list of which any will do, or to comparisons of dotted numbers such as ``>=3.11``
     or ``>=3.11,<4`` (a tail such as ``-rc1`` is not looked at), or of sizes such as ``>=8GiB`` with bytes. A property
-    that is a list meets a condition when one of its items does. Values are compared as text, so that ``8`` and ``"8"``, and true and ``"true"``, are the same.
+    that is a list meets a condition when one of its items does. Values are compared as text, so that ``8`` and
+    ``"8"``, and true and ``"true"``, are the same.
     """
     reasons = []
     wants, has = _is_true(job_properties.get("is_controller")), _is_true(worker_properties.get("is_controller"))
@@ -63,7 +64,9 @@ def check_requirement(name: str, wanted: Any) -> None:
         if isinstance(item, str) and item.lstrip()[:1] in ("<", ">", "=", "!"):
             for operator, operand in _comparisons(item) or [("", "")]:
                 if not operator or (operator not in ("==", "!=") and _dotted(operand, whole=True) is None):
-                    raise Invalid(f"requires {name}: {item[:60]!r} is no comparison such as '>=3.11', '>=3.11,<4' or '>=8GiB'")
+                    raise Invalid(
+                        f"requires {name}: {item[:60]!r} is no comparison, as '>=3.11', '>=3.11,<4' or '>=8GiB' are"
+                    )
 
 
 def _meets(wanted: Any, has: Any) -> bool:

@@ -174,10 +174,12 @@ def _with_unit(shape: str, value: Any) -> str:
 
 
 def _at(raw: Any, place: Place) -> Any:
+    """The value at a place; None: there is none, or it cannot be told."""
     for step in place:
-        if not (isinstance(raw, dict) and step in raw) and not (isinstance(raw, list | tuple) and step in range(len(raw))):
+        try:
+            raw = raw[step]
+        except (LookupError, TypeError):
             return None
-        raw = raw[step]
     return raw
 
 

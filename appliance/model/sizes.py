@@ -1,4 +1,4 @@
-"""Sizes as people write and read them."""
+"""Sizes and counts as people write and read them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def parse_size(text: str) -> int:
     if match is None:
         raise Invalid(f"not a size such as 500kB, 64MiB or 10GB: {text[:40]!r}")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def show_count(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``, ``0 runs``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def show_bytes(size: int) -> str:

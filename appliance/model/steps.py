@@ -10,8 +10,8 @@ import msgspec
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """One command. ``name`` is as ``commands[0]``; times are seconds since 1970 by the worker's clock.
 
-    ``label``: the name its definition gives it. ``command``: its text for people, values filled in. ``offset``: the
-    byte of the log at which it began. ``error``: why it could not start.
+    ``label``: the name its definition gives it. ``command``: its text for people, values filled in unless it was
+    skipped. ``offset``: the byte of the log at which it began. ``error``: why it could not start.
     """
 
     name: str
@@ -65,7 +65,7 @@ def read_steps(notes: bytes) -> list[Step]:
                     name=name, label=note.name, command=note.command, offset=note.offset, began_at=note.at
                 )
             case "skipped":
-                steps[name] = Step(name=name, label=note.name, is_skipped=True)
+                steps[name] = Step(name=name, label=note.name, command=note.command, is_skipped=True)
             case "ended":
                 begun = steps.get(name) or Step(name=name)
                 steps[name] = msgspec.structs.replace(

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from appliance.model.errors import Invalid
 
+CLOCK_MAY_BE_OFF = 30.0  # seconds; more confuses whoever compares the times of a log with those of the server
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])(?!\n)$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,6 +52,14 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise Invalid(f"not a duration such as 90s, 30m, 2h, 1d or 1w: {text[:40]!r}")
     return float(int(match[1]) * _UNITS[match[2]])
+
+
+def show_clock_offset(seconds: float) -> str:
+    """How a clock stands to another one that it is so many seconds ahead of: ``7 min 00 s ahead of``, ``2 h 00 min
+    behind``; "" up to CLOCK_MAY_BE_OFF (F23)."""
+    if abs(seconds) <= CLOCK_MAY_BE_OFF:
+        return ""
+    return f"{show_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
 
 
 def show_duration(seconds: float) -> str:

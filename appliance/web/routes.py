@@ -278,7 +278,7 @@ class Parts:
     unready: Callable[[], Sequence[str]]  # what keeps the appliance from working; empty = ready
     full_since: Callable[[], datetime | None] = lambda: None  # since when the server's disk is full (F16)
     clock_trouble: Callable[[], str] = lambda: ""  # a sentence, without its full stop, about the server's clock (F22)
-    expiry: Callable[[datetime], datetime] = lambda at: at  # an instant of the wall clock, by the clock that ends tokens
+    expiry: Callable[[datetime], datetime] = lambda at: at  # a time of the wall clock, by the clock that ends tokens
     settings: WebSettings = WebSettings()
     rendering: Rendering | None = None  # None: no website, only the service
     static_files: StaticFiles | None = None

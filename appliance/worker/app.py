@@ -93,6 +93,9 @@ class WorkerProcess:
             loop.add_signal_handler(signal.SIGHUP, self._link.hurry)
             await self._supervisor.start(recovered)
             await self._until_stopped()
+            if going_on := len(self._supervisor.live):
+                runs = "1 run goes" if going_on == 1 else f"{going_on} runs go"
+                _log.info("stopping; %s on without this worker, which takes them up again when it starts", runs)
             await self._supervisor.stop()
         finally:
             journal.close()

@@ -162,7 +162,8 @@ class Executor:
     def _run_phase(self, phase: str, definitions: list[Any], limits: list[Limit]) -> None:
         for index, definition in enumerate(definitions):
             name = f"{phase}[{index}]"
-            label = definition.get("name") if isinstance(definition, dict) else None
+            own = definition if isinstance(definition, dict) else {"run": definition}
+            label = own.get("name")
             is_skipped = self._abort_grace() is not None
             if is_skipped:
                 self.verdict.abort(f"aborted before {command_words(name)} began")
@@ -171,18 +172,19 @@ class Executor:
             elif any(time.monotonic() >= limit.at for limit in limits):
                 is_skipped = True  # the command before it used the time up, and has said so
             if is_skipped:
-                self._note("skipped", phase=phase, index=index, name=label)
+                self._note("skipped", phase=phase, index=index, name=label, command=_text(own["run"]))
                 continue
-            ending = self._run_command(phase, index, definition, label, limits)
+            ending = self._run_command(phase, index, own, label, limits)
             self.verdict.add(phase, f"{name} ({label})" if label else name, ending)
 
-    def _run_command(self, phase: str, index: int, definition: Any, label: str | None, limits: list[Limit]) -> Ending:
+    def _run_command(
+        self, phase: str, index: int, own: dict[str, Any], label: str | None, limits: list[Limit]
+    ) -> Ending:
         assert self._output is not None
         output = self._output
         is_strict = phase != TEARDOWN and self.request.get("on_log_full") == "abort"
         began = time.monotonic()
         offset = output.size
-        own = definition if isinstance(definition, dict) else {"run": definition}
         try:
             arguments = self._arguments(own["run"])
         except TemplateError as error:

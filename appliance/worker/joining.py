@@ -11,11 +11,10 @@ from typing import NamedTuple
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
+from appliance.model.times import CLOCK_MAY_BE_OFF
 from appliance.wire import WORKER_NAME_HEADER, WORKER_STATE_HEADER
 from appliance.worker.link import dial
 from appliance.worker.reasons import SOON, explain
-
-CLOCK_MAY_BE_OFF = 30.0  # seconds; more confuses whoever compares the times of a log with those of the server
 
 
 class Tried(NamedTuple):

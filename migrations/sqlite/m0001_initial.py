@@ -17,11 +17,7 @@ BAD_END = "status IN ('aborted', 'cancelled', 'errored', 'failed')"
 
 STATEMENTS = (
     # -- lineage
-    """
-    CREATE TABLE identity (
-        one INTEGER PRIMARY KEY CHECK (one = 1), cluster TEXT NOT NULL
-    ) STRICT
-    """,
+    "CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), cluster TEXT NOT NULL) STRICT",
     """
     CREATE TABLE lineage (
         epoch INTEGER PRIMARY KEY, incarnation TEXT NOT NULL, boot_id TEXT NOT NULL, started_at INTEGER NOT NULL
@@ -36,11 +32,7 @@ STATEMENTS = (
     BEGIN SELECT RAISE(ABORT, 'lineage: rows are never deleted'); END
     """,
     # The latest time that is certain, whatever the clock of the machine says (F22).
-    """
-    CREATE TABLE clock (
-        one INTEGER PRIMARY KEY CHECK (one = 1), mark INTEGER NOT NULL
-    ) STRICT
-    """,
+    "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), mark INTEGER NOT NULL) STRICT",
     # -- recoveries: what a restored database has yet to hear from its workers (F24)
     """
     CREATE TABLE recovery (

@@ -9,9 +9,11 @@ import stat
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.config import load_worker, read_worker_token
+from appliance.model import tokens
 from tests.cli.conftest import Run
 from tests.cli.wrong_lines import TOKEN
 from tests.client.conftest import Reply, Service
@@ -85,11 +87,23 @@ def test_req_S_85_joining_writes_settings_and_a_token_that_only_its_owner_reads(
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-def test_joining_again_says_that_the_settings_are_written_anew(orchestra: Run, tmp_path: Path) -> None:
-    _, first = join(orchestra, tmp_path / "worker", TOKEN, "--slots", "4")
-    _, again = join(orchestra, tmp_path / "worker", TOKEN)
-    assert "by default again" not in first and "by default again" in again
-    assert load_worker(tmp_path / "worker" / "worker.toml").worker.slots == 1
+OTHER = tokens.render("worker", bytes(range(32)))
+
+
+def test_joining_again_changes_only_what_is_given_and_says_so(orchestra: Run, tmp_path: Path) -> None:
+    file = tmp_path / "worker" / "worker.toml"
+    _, first = join(orchestra, file.parent, TOKEN, "--slots", "4", "--property", "pool=red", "--property", "gpu=true")
+    file.write_text(file.read_text().replace(sys.executable, "/opt/python") + 'min_free = "5GiB"  # asked for by Ann\n')
+    before = load_worker(file).worker
+    _, again = join(orchestra, file.parent, OTHER, "--property", "pool=blue")
+    assert f"wrote {file}" in first and f"changed {file}: what was not given stays as it was" in again
+    after = load_worker(file)
+    assert after.worker == msgspec.structs.replace(
+        before, url=after.worker.url, properties={"pool": "blue", "gpu": True}
+    )
+    assert (after.worker.slots, after.worker.min_free) == (4, 5 << 30)
+    assert after.worker.url != before.url and read_worker_token(after) == OTHER
+    assert "  # asked for by Ann\n" in file.read_text() and "  # how many runs at once\n" in file.read_text()
 
 
 def test_a_dash_takes_the_token_from_stdin(orchestra: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +162,27 @@ def test_a_token_is_printed_alone_on_stdout(ask: Run, service: Service) -> None:
     assert service.asked[0].document.keys() == {"label", "expires_at"}
     assert ask("token", "create", "laptop", "--expires", "never").code == 0
     assert service.asked[1].document == {"label": "laptop"}
+
+
+def test_an_administrator_makes_lists_and_revokes_the_tokens_of_a_program(ask: Run, service: Service) -> None:
+    service.replies = [Reply(201, {"token": "orc_u_9", "id": ID, "label": "nightly", "expires_at": None})]
+    ran = ask("token", "create", "nightly", "--for", "bot", "--expires", "never")
+    assert ran.out == b"orc_u_9\n" and "give it to bot" in ran.err
+    assert (service.asked[0].path, service.asked[0].document) == ("/api/v1/users/bot/tokens", {"label": "nightly"})
+    service.replies = [Reply(document={"items": [], "next": None})]
+    assert ask("token", "list", "--for", "bot").code == 0
+    service.replies = [Reply(204, body=b"")]
+    assert ask("token", "revoke", ID, "--for", "bot").code == 0
+    assert [asked.path.partition("?")[0] for asked in service.asked[1:]] == [
+        "/api/v1/users/bot/tokens",
+        f"/api/v1/users/bot/tokens/{ID}",
+    ]
+
+
+def test_a_role_that_has_no_effect_yet_is_told(ask: Run, service: Service) -> None:
+    service.replies = [Reply(201, {"name": "ana", "warnings": ["no project 'x' is in force"]})]
+    ran = ask("user", "add", "ana", "--no-password", "--role", "x=viewer")
+    assert (ran.code, ran.out, ran.err) == (0, b"added ana\n", "no project 'x' is in force\n")
 
 
 @pytest.mark.parametrize("url", ["http://ci.example.org", "http://10.0.0.1:8080"])

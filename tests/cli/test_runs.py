@@ -51,9 +51,7 @@ def test_a_command_is_called_the_same_in_each_line_of_a_run(ask: Run, service: S
         ({"type": "schedule"}, "schedule"),
     ],
 )
-def test_who_started_a_run_is_told_in_words(
-    ask: Run, service: Service, source: dict[str, str], words: str
-) -> None:
+def test_who_started_a_run_is_told_in_words(ask: Run, service: Service, source: dict[str, str], words: str) -> None:
     service.replies = [Reply(document=run("succeeded", source=source))]
     assert f"source  {words}\n" in ask("run", "show", "p/j#7").out.decode()
 

@@ -52,6 +52,7 @@ COMMANDS = [
     Wrong(("\x1b]0;title\x07",), "No such command '\\x1b]0;title\\x07'"),
 ]
 ARGUMENTS = [
+    Wrong(("token", "create", "--user", "ana", "--for", "bot"), "--user and --for contradict each other"),
     Wrong(("worker", "join"), "Missing argument 'URL'"),
     Wrong(("worker", "join", "http://127.0.0.1:1"), "Missing argument 'TOKEN|-'"),
     Wrong(("worker", "show"), "Missing argument 'NAME'"),

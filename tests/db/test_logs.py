@@ -229,6 +229,27 @@ def test_fault_F18_a_failed_sync_is_not_tried_again(directory: Path) -> None:
     assert disk.synced == []
 
 
+def test_fault_F44_a_sync_for_which_no_directory_can_be_opened_is_tried_again(directory: Path) -> None:
+    class Crowded(Disk):
+        is_full = True
+
+        def sync_directory(self, path: Path) -> None:
+            if self.is_full:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            super().sync_directory(path)
+
+    disk = Crowded()
+    told: list[OSError] = []
+    store = LogStore(directory, "boot-1", disk=disk, on_fatal=told.append)
+    store.append(RUN, 0, 0, b"before ")
+    with pytest.raises(Unavailable, match="descriptors"):
+        store.sync(RUN, 0)
+    disk.is_full = False
+    store.append(RUN, 0, 7, b"and after")
+    assert store.sync(RUN, 0) == record(b"before and after")
+    assert told == []
+
+
 def test_fault_F01_after_a_crash_of_the_process_the_size_of_a_file_is_trusted(directory: Path) -> None:
     store = LogStore(directory, "boot-1")
     store.recover([])

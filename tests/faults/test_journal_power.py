@@ -239,7 +239,7 @@ def test_goal_R3_fault_F07_no_power_loss_breaks_a_promise_of_the_journal(tmp_pat
     assert min(counts[kind] for kind in ("whole", "cut", "waiting", "absent", "deleted")) > 0
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_goal_R3_ten_thousand_power_losses_break_no_promise_of_the_journal(
     tmp_path: Path, record_property: Any
 ) -> None:

@@ -142,7 +142,7 @@ def test_fault_F12_an_upload_cut_after_every_50th_byte_arrives_whole(tmp_path: P
     assert _cut_at_each(range(1, 70_001, 50), tmp_path) == 1400
 
 
-@pytest.mark.long
+@pytest.mark.release
 @pytest.mark.timeout(900)
 def test_goal_R5_an_upload_cut_after_every_byte_arrives_whole(tmp_path: Path) -> None:
     parts = [range(start, min(start + 5000, 70_001)) for start in range(1, 70_001, 5000)]

@@ -34,7 +34,7 @@ PARTS: dict[type[msgspec.Struct], tuple[str, dict[str, str]]] = {
             "parameters": "What a trigger can give.",
             "properties": "Job Orchestra's form of `requires`: only `is_controller` is compared with the worker's.",
             "is_enabled": "Whether it is run. Once it was set on the website, that counts.",
-            "requires": 'What a worker must have, such as `{os: linux, python: ">=3.11"}`.',
+            "requires": 'What a worker must have, such as `{os: linux, python: ">=3.11", memory: ">=8GiB"}`.',
             "environment": "Variables for its commands, also `{environment[KEY]}` in argument lists.",
             "timeout": "How long a run may take; then it ends as `failed`, `timeout`. Without: no limit.",
             "expires": "How long a run may wait; then it is cancelled. Else the server's `pending_expires`.",

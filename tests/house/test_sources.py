@@ -199,7 +199,9 @@ def test_no_process_is_forked_beside_a_database() -> None:
         at(path, node.lineno)
         for path in python_files(*PRODUCT)
         for node, name in calls(path)
-        if name in {"os.fork", "os.forkpty", "pty.fork"} or "multiprocessing" in name or "preexec_fn" in ast.unparse(node)
+        if name in {"os.fork", "os.forkpty", "pty.fork"}
+        or "multiprocessing" in name
+        or "preexec_fn" in ast.unparse(node)
         if not str(path.relative_to(ROOT)).startswith(allowed)
     ]
     assert found == []

@@ -26,7 +26,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 }
 LONG_ENOUGH = 90.0  # seconds after which what is waited for will not come any more
 
-DEPLOYMENT = '''"""The appliance with a clock that a test sets forward."""
+DEPLOYMENT = '''"""The appliance with clocks that a test moves: ``ahead`` is time that passes, ``jump`` only what the wall shows."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -35,10 +35,17 @@ from appliance.app import Appliance
 from appliance.clock import SystemClock
 
 
+def moved(name):
+    file = Path(__file__).with_name(name)
+    return float(file.read_text()) if file.exists() else 0.0
+
+
 class Shifted(SystemClock):
     def now(self):
-        file = Path(__file__).with_name("ahead")
-        return super().now() + timedelta(seconds=float(file.read_text()) if file.exists() else 0.0)
+        return super().now() + timedelta(seconds=moved("ahead") + moved("jump"))
+
+    def monotonic(self):
+        return super().monotonic() + moved("ahead")
 
 
 class Deployment(Appliance):
@@ -199,10 +206,17 @@ class Site:
             worker.start()
 
     def set_clock_ahead(self, seconds: float) -> None:
-        """Let the server believe that it is so much later than it is."""
-        part = self.directory / "server" / "ahead.part"
+        """Let the server believe that so much more time has passed."""
+        self._move("ahead", seconds)
+
+    def set_clock_wrong(self, seconds: float) -> None:
+        """Set the server's wall clock so far ahead of what it was; negative: behind."""
+        self._move("jump", seconds)
+
+    def _move(self, name: str, seconds: float) -> None:
+        part = self.directory / "server" / f"{name}.part"
         part.write_text(str(seconds))
-        part.rename(part.with_name("ahead"))
+        part.rename(part.with_name(name))
 
     def trigger(self, job: str, **parameters: Any) -> str:
         """A new run of a job of the project ``journeys``; its id."""

@@ -380,7 +380,7 @@ def test_fault_F36_frames_with_changed_bytes_close_a_connection_and_harm_nobody(
     assert run["status"] == "running"
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_fault_F36_ten_thousand_frames_with_changed_bytes_harm_nobody(site: Site, token: str) -> None:
     print(f"{flood(site, token, 10_000)} connections closed")
     site.assert_healthy()

@@ -185,6 +185,18 @@ def survive(site: Site, place: Path, name: str, kills: list[Callable[[], None]])
     site.assert_healthy()
 
 
+def test_fault_F04_a_worker_told_to_stop_leaves_its_job_alone_and_says_so(site: Site, tmp_path: Path) -> None:
+    printing = Printing(site, tmp_path / "stopped", "middle", code=0)
+    printing.trigger()
+    with printing.at("middle") as pid:
+        assert site.worker.terminate() == 0
+        assert "stopping; 1 run goes on without this worker" in site.worker.log.read_text()
+        assert printing.pid == pid and is_alive(pid)
+    site.worker.start()
+    printing.assert_ended_well()
+    site.assert_healthy()
+
+
 def test_fault_F02_a_server_told_to_stop_does_so_and_leaves_jobs_alone(site: Site, tmp_path: Path) -> None:
     printings = [Printing(site, tmp_path / str(number), "middle", code=number) for number in range(3)]
     for printing in printings:

@@ -77,6 +77,6 @@ def test_fault_F42_a_hundred_aborts_race_the_end_and_each_has_one_outcome(site: 
     run_races(site, 100)
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_fault_F42_a_thousand_aborts_race_the_end_and_each_has_one_outcome(site: Site) -> None:
     run_races(site, 1000)

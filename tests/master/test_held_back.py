@@ -153,4 +153,4 @@ def test_an_administrator_reads_what_came_back_and_who_is_missing(twins: Twins) 
     assert show_recovery(newest(twins.place)) == f"{said}; waits for w1, w2 (disabled)"
     assert show_hold(newest(twins.place)).startswith("waits: restored from a backup; 2 workers have not reported yet")
     twins.place.recoveries.release("alice")
-    assert show_recovery(newest(twins.place)) == f"{said}; released by alice"
+    assert show_recovery(newest(twins.place)) == f"{said}; it is over: released by alice"

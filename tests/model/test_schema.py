@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.model.schema import JOB_LATER, JobDocument, json_schema, parse_size
+from appliance.model.schema import JOB_LATER, JobDocument, json_schema
+from appliance.model.sizes import parse_size
 from tests.model.definition_texts import CONTRACT_JOB, project_of
 
 

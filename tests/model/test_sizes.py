@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.model.sizes import show_bytes
+from appliance.model.sizes import show_bytes, show_count
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,7 @@ from appliance.model.sizes import show_bytes
 )
 def test_sizes_are_written_for_people(size: int, text: str) -> None:
     assert show_bytes(size) == text
+
+
+def test_what_is_counted_is_written_for_people() -> None:
+    assert [show_count(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

@@ -55,6 +55,11 @@ def test_commands_stand_in_the_order_in_which_they_began() -> None:
     assert [step.is_skipped for step in steps] == [False, False, True, False]
 
 
+def test_a_command_that_was_skipped_says_what_it_would_have_done() -> None:
+    (step,) = read_steps(notes({"note": "skipped", "phase": "commands", "index": 1, "command": "make {x}"}))
+    assert (step.name, step.command, step.is_skipped) == ("commands[1]", "make {x}", True)
+
+
 def test_a_torn_line_and_notes_of_other_kinds_are_left_out() -> None:
     text = notes({"note": "time", "at": 1.0, "offset": 3}, BEGAN) + b"\xff\n\n[1]\n7\n" + notes(ENDED)[:-9]
     assert [step.name for step in read_steps(text)] == ["commands[0]"]

@@ -35,7 +35,7 @@ class Cast:
         _, self.worker_token = world.workers.create("w1", "root")
         world.accounts.add_user("target")
         world.accounts.add_user("keeper", None, ["administrator"])
-        self.token_id = world.accounts.create_token("target")[1].id
+        self.token_id = self.target_token_id = world.accounts.create_token("target")[1].id
         self.session_id = "0" * 64
 
     def headers(self, principal: str, *, is_page: bool) -> dict[str, str]:

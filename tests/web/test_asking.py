@@ -22,7 +22,7 @@ from tests.web.world import World
 
 CANCELLED, WITHDRAWING, ABORTING = (200, "cancelled"), (202, "withdrawing"), (202, "aborting")
 CONFLICT = (409, None)
-ANSWERS = {
+ANSWERS: dict[Status, dict[str, tuple[int, str | None]]] = {
     Status.PENDING: {"cancel": CANCELLED, "abort": CANCELLED},
     Status.ASSIGNED: {"cancel": WITHDRAWING, "abort": ABORTING},
     Status.RUNNING: {"cancel": CONFLICT, "abort": ABORTING},

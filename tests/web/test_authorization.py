@@ -64,7 +64,7 @@ def fill(path: str, cast: Cast, world: World) -> str:
         "run_id": cast.run.id,
         "worker": "w1",
         "user": "target",
-        "token_id": cast.token_id,
+        "token_id": cast.target_token_id if "<user>" in path else cast.token_id,
         "session_id": cast.session_id,
         "version": world.static_files.version,
         "name": min(world.static_files.names),

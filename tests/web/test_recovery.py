@@ -38,6 +38,7 @@ def test_fault_F24_a_recovery_is_shown_and_released(world: World, root: dict[str
     assert world.parts.waits.reasons([run])[run.id].startswith("waits: restored from a backup; 2 workers have not")
     released = world.send("POST", f"{PATH}/release", root, {})
     assert (released.status, released.document["released_by"], released.document["is_open"]) == (200, "root", False)
+    assert released.document["sentence"].endswith("; it is over: released by root")
     assert "restored" not in world.parts.waits.reasons([run])[run.id]
 
 
@@ -66,7 +67,22 @@ class TestDashboard:
         assert b"estored from" not in world.ask("GET", "/", of_session(vera)).body
         world.recoveries.merged(world.workers.named("w1").worker.id)
         page = world.ask("GET", "/", of_session(root)).body
-        assert b"Restored from an older backup; 0 runs recovered, 0 could not be." in page
+        assert b"0 runs recovered, 0 could not be; it is over: all workers have reported." in page
+        assert b"estored from" not in world.ask("GET", "/", of_session(vera)).body
         assert b"/recovery/release" not in page
         world.clock.advance(86_401)
         assert b"estored from" not in world.ask("GET", "/", of_session(root)).body
+
+    def test_fault_F24_a_recovery_whose_last_worker_is_removed_is_told_for_a_day_from_then_on(
+        self, world: World
+    ) -> None:
+        world.user("root", ["administrator"])
+        world.workers.create("w1", "root")
+        world.recoveries.begin("restored")
+        world.clock.advance(30 * 86_400)
+        world.workers.remove("w1")
+        assert world.recoveries.newest() is not None and world.recoveries.open() is None
+        root = world.login("root")
+        assert b"it is over" in world.ask("GET", "/", of_session(root)).body
+        world.clock.advance(86_401)
+        assert b"it is over" not in world.ask("GET", "/", of_session(root)).body

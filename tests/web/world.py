@@ -149,6 +149,7 @@ class World:
     routes: Sequence[Route] | None = None
     problems: list[str] = field(default_factory=list)
     full_since: datetime | None = None
+    clock_trouble: str = ""
     has_pages: bool = False
 
     def __post_init__(self) -> None:
@@ -191,6 +192,7 @@ class World:
             key=KEY,
             unready=lambda: self.problems,
             full_since=lambda: self.full_since,
+            clock_trouble=lambda: self.clock_trouble,
             settings=self.settings,
             rendering=_rendering() if self.has_pages else None,
             static_files=self.static_files if self.has_pages else None,

@@ -142,6 +142,13 @@ def test_req_X1_phases_run_in_order_and_a_failed_command_skips_the_rest_but_not_
         ("began", "teardown_commands", 1),
         ("ended", "teardown_commands", 1),
     ]
+    assert [note["command"] for note in notes if note["note"] == "skipped"] == ["echo never"]
+
+
+def test_what_was_skipped_is_noted_as_it_is_written_since_it_was_never_filled_in(tmp_path: Path) -> None:
+    _, _, notes = once(tmp_path, ["exit 3", ["echo", "{parameters[x]}"], {"run": ["{x}"], "name": "last"}])
+    skipped = [(note["name"], note["command"]) for note in notes if note["note"] == "skipped"]
+    assert skipped == [(None, "echo {parameters[x]}"), ("last", "{x}")]
 
 
 def test_a_failed_setup_skips_the_commands_but_not_the_teardown(tmp_path: Path) -> None:

@@ -45,14 +45,14 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new token of one's own, with the rights of its user."""
+    """A new token, with the rights of its user."""
 
     label: Annotated[str, msgspec.Meta(max_length=200)] = ""
     expires_at: Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})] | None = None
 
 
 class TokenQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """The query of one's own tokens."""
+    """The query of a user's tokens."""
 
     sort: sorting.TokenSort = sorting.TOKENS[0]
 
@@ -91,16 +91,26 @@ def change_password(request: Request, parts: Parts) -> Response:
 
 def tokens(request: Request, parts: Parts) -> Response:
     """One's own tokens, newest first if no other order is asked for."""
+    return tokens_of(request.someone.name, request, parts)
+
+
+def tokens_of(user: str, request: Request, parts: Parts) -> Response:
+    """A user's tokens, in the order that is asked for."""
     sort = sorting.chosen(request.query.sort, sorting.TOKENS)
-    found = sorting.ordered(parts.accounts.tokens(request.someone.name), sort, sorting.TOKEN_ORDERS)
+    found = sorting.ordered(parts.accounts.tokens(user), sort, sorting.TOKEN_ORDERS)
     return lists.whole(parts.key, f"tokens by {sort}", request.query, found, lambda token: token.id, token_document)
 
 
 def create_token(request: Request, parts: Parts) -> Response:
     """A new token of one's own; the only time its text is shown."""
-    asked = request.body.expires_at
-    expires_at = None if asked is None else parts.expiry(from_rfc3339(asked))
-    text, token = parts.accounts.create_token(request.someone.name, request.body.label, expires_at)
+    return create_token_of(request.someone.name, None, request, parts)
+
+
+def create_token_of(user: str, by: str | None, request: Request, parts: Parts) -> Response:
+    """A new token of a user, made ``by`` another one."""
+    body: TokenBody = request.body
+    expires_at = None if body.expires_at is None else parts.expiry(from_rfc3339(body.expires_at))
+    text, token = parts.accounts.create_token(user, body.label, expires_at, by)
     return document(_new_token(text, token), HTTPStatus.CREATED)
 
 

@@ -28,3 +28,10 @@ def test_a_pair_is_known_only_as_it_was_issued(repository: Repository) -> None:
     assert not repository.lineage.knows(1, SECOND)
     assert not repository.lineage.knows(3, SECOND)
     assert not repository.lineage.knows(0, FIRST)
+
+
+def test_fault_F22_the_time_that_is_certain_is_the_one_that_was_stored_last(repository: Repository) -> None:
+    assert repository.lineage.clock_mark() is None
+    for seconds in (5, 3, 4):
+        repository.lineage.put_clock_mark(at(seconds))
+        assert repository.lineage.clock_mark() == at(seconds)

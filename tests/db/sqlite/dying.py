@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import apsw
-import sqlite_utils
+import sqlite_utils as sqlite_utils  # dear to import: once, before the forks
 
 from appliance.db.sqlite import SqliteRepository
 from tests.db.sqlite.faults import Disk
@@ -48,7 +48,6 @@ def open_and_die(path: Path, migrations: Path, kind: str, number: int) -> None:
 
 def main(path: Path, migrations: Path) -> None:
     """Serve stdin."""
-    assert sqlite_utils.Migrations  # dear to import, so only once
     for line in sys.stdin:
         kind, number = line.split()
         child = os.fork()

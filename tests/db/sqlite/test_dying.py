@@ -16,17 +16,17 @@ from appliance.db.sqlite import SqliteRepository, migrate
 from tests.db.values import add
 from tests.house.repository_tree import ROOT
 
-SECOND = '''
+SECOND = """
 def apply(db):
     db["worker"].add_column("colour", str)
     db.execute("CREATE TABLE extra (x INTEGER) STRICT")
     db.execute("INSERT INTO extra SELECT 1 FROM run")
-'''
-THIRD = '''
+"""
+THIRD = """
 def apply(db):
     db.execute("UPDATE worker SET colour = 'red'")
     db["extra"].transform(rename={"x": "y"})
-'''
+"""
 
 Kill = Callable[[int], str]
 
@@ -38,15 +38,16 @@ def killing(path: Path, migrations: Path, kind: str) -> Iterator[Kill]:
     with subprocess.Popen(
         command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
-        assert program.stdin is not None and program.stdout is not None and program.stderr is not None
+        orders, answers = program.stdin, program.stdout
+        assert orders is not None and answers is not None and program.stderr is not None
 
         def kill(number: int) -> str:
-            program.stdin.write(f"{kind} {number}\n")
-            program.stdin.flush()
-            return program.stdout.readline().strip()
+            orders.write(f"{kind} {number}\n")
+            orders.flush()
+            return answers.readline().strip()
 
         yield kill
-        program.stdin.close()
+        orders.close()
         assert program.stderr.read() == ""
 
 

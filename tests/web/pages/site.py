@@ -209,7 +209,8 @@ class Site:
             lines += [
                 {"note": "ended", "at": at, "phase": "commands", "index": 1, "offset": len(log), "seconds": 30.0,
                  "code": code},
-                {"note": "skipped", "at": at, "phase": "teardown_commands", "index": 0, "name": None},
+                {"note": "skipped", "at": at, "phase": "teardown_commands", "index": 0, "name": None,
+                 "command": "rm -rf src"},
             ]  # fmt: skip
         return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 

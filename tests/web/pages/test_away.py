@@ -11,6 +11,7 @@ from appliance.leases import Holder
 from appliance.model.entities import Run
 from appliance.model.run_state import Reason, Status
 from appliance.wire import messages as m
+from appliance.workers import Registration
 from tests.web.pages.site import Site
 
 LOG = b"first line\n"
@@ -65,10 +66,25 @@ def test_fault_F10_a_late_report_stands_on_the_page_of_its_run(site: Site, run: 
         record = m.Exited(id=1, run=run.id, status="succeeded", at=1.0, code=0, **sizes)
         site.trial.leases.exited(holder, record)
     shown = page(site, run)
-    assert "reported later: succeeded at" in shown and "exit code 0" in shown and "log_mismatch" in shown
+    assert "reported later: succeeded at 1970-01-01 00:00:01 UTC" in shown
+    assert "exit code 0" in shown and "log_mismatch" in shown
     assert f"/api/v1/runs/{run.id}/late/log" in shown
     assert site.login().get(f"/api/v1/runs/{run.id}/late/log").body == LOG
     assert site.trial.runs.get(run.id).status is Status.ERRORED
+
+
+def test_fault_F10_the_list_of_workers_says_since_when_one_is_silent_and_what_it_has(site: Site, run: Run) -> None:
+    silence(site, run)
+    text = site.login().get("/workers").text
+    assert "Is not connected since 2027-02-05 00:00:00 UTC." in text
+    assert "1 of 4 slots in use" in text
+
+
+def test_the_memory_of_a_worker_is_shown_in_the_units_of_people_too(site: Site, run: Run) -> None:
+    said = {"memory": 25_333_333_333, "memory_note": 5, "other": {"memory": 3}}
+    site.trial.workers.register(run.worker_id or "", Registration("j" * 32, "0.1", 4, said, 0.0))
+    text = site.login().get("/workers").text
+    assert "25333333333 (23.6 GiB)" in text and text.count("GiB") == 1
 
 
 def test_fault_F25_the_list_of_workers_says_who_revoked_one_and_what_waits(site: Site, run: Run) -> None:

@@ -34,6 +34,12 @@ def test_a_step_says_how_it_ended(fields: dict[str, object], outcome: str, endin
     assert (shown.name, shown.part, shown.outcome, shown.ending) == ("command 2", "command", outcome, ending)
 
 
+def test_a_skipped_command_is_shown_with_what_it_would_have_done(site: Site) -> None:
+    run = site.run("nightly", Status.FAILED, LOG)
+    text = site.login().get(f"/p/website/nightly/{run.number}").text
+    assert re.search(r'skipped.*?teardown 1</a> <code class="under">rm -rf src</code>', text, re.DOTALL)
+
+
 def test_a_step_whose_end_never_came_is_not_shown_as_running_for_ever() -> None:
     shown = steps.step(
         Step("setup_commands[0]", began_at=NOW.timestamp()), a_run(status=Status.ERRORED, finished_at=NOW)
