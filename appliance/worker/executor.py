@@ -66,7 +66,7 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
         tree.kill(10.0)
         executor.verdict.fail("errored", "internal_error", f"the executor failed: {type(error).__name__}: {error}")
         executor.record()
-    executor.poke.now()
+    executor.poke.now(is_over=True)
 
 
 class Executor:

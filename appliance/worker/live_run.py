@@ -52,6 +52,7 @@ class LiveRun:
         self.launched_at = 0.0  # loop time
         self.is_asked = False  # of the starter, which has not answered yet
         self.is_settling = False
+        self.is_recorded = False  # its executor has said that the exit record is durable
         self.failures = 0  # tries to find or write its end that the disk refused
         self.is_gone = False  # its executor was seen to end
         self.is_started = False

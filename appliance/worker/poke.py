@@ -11,6 +11,7 @@ from collections.abc import Callable
 SOCKET = "poke"  # in the journal's directory
 EVERY = 0.02  # seconds
 PATIENCE = 1.0  # seconds after which the worker looks by itself
+OVER = b" over"  # behind the run's id
 
 
 class Poke:
@@ -37,12 +38,12 @@ class Poke:
             return self._told_at + self._pause
         return None
 
-    def now(self) -> bool:
+    def now(self, *, is_over: bool = False) -> bool:
         """Tell it at once. Answers whether that is done with: a full buffer owes a poke, an absent worker none (it
-        looks at every run when it comes back)."""
+        looks at every run when it comes back). ``is_over``: the exit record is durable, its name included."""
         self._told_at = self._monotonic()
         try:
-            self._send(self._run_id)
+            self._send(self._run_id + OVER if is_over else self._run_id)
         except BlockingIOError:
             self._pause = min(2 * self._pause, PATIENCE)
             return False

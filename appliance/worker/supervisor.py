@@ -25,7 +25,7 @@ from appliance.worker.journal import Journal, Recovered
 from appliance.worker.launching import Starter
 from appliance.worker.live_run import LiveRun, Watcher
 from appliance.worker.notes import NO_SPACE
-from appliance.worker.poke import listen
+from appliance.worker.poke import OVER, listen
 from appliance.worker.rundir import Damaged
 
 _log = logging.getLogger(__name__)
@@ -192,11 +192,14 @@ class Supervisor:
 
     def _poked(self) -> None:
         assert self._socket is not None
-        run_ids = set()
+        words: dict[str, bool] = {}  # run id -> whether its executor has said that the end is durable
         with contextlib.suppress(BlockingIOError):
             for _ in range(256):
-                run_ids.add(self._socket.recv(64).decode("ascii", "replace"))
-        for run_id in run_ids & self._live.keys():
+                run_id, over, _ = self._socket.recv(64).decode("ascii", "replace").partition(OVER.decode())
+                words[run_id] = bool(over) or words.get(run_id, False)
+        for run_id in words.keys() & self._live.keys():
+            live = self._live[run_id]
+            live.is_recorded = words[run_id] and live.directory.has(rundir.EXIT)
             self._look(run_id)
 
     def _look(self, run_id: str) -> None:
@@ -256,8 +259,9 @@ class Supervisor:
                 self._watcher.results(run_id, *results)
 
     def _tell_end(self, run_id: str, live: LiveRun) -> None:
-        # What is told stays so: its executor may have been killed before the name of the record was durable.
-        live.directory.disk.sync_directory(live.directory.path)
+        if not live.is_recorded:
+            # What is told stays so: its executor may have been killed before the name of the record was durable.
+            live.directory.disk.sync_directory(live.directory.path)
         record = self._journal.record(run_id)
         sizes = self._journal.sizes(run_id)
         assert record is not None

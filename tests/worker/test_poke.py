@@ -112,3 +112,11 @@ def test_an_absent_worker_is_owed_nothing(trouble: OSError) -> None:
     worker.trouble = None
     assert worker.poke.now()
     assert worker.told_at == [EVERY / 2]
+
+
+def test_the_last_poke_says_that_the_end_is_durable() -> None:
+    said: list[bytes] = []
+    poke = Poke("11111111-2222-4333-8444-555555555555", send=said.append)
+    assert poke.now() and poke.now(is_over=True)
+    assert said == [b"11111111-2222-4333-8444-555555555555", b"11111111-2222-4333-8444-555555555555 over"]
+    assert len(said[-1]) <= 64  # what the worker reads at once
