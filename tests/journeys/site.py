@@ -26,7 +26,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 }
 LONG_ENOUGH = 90.0  # seconds after which what is waited for will not come any more
 
-DEPLOYMENT = '''"""The appliance with clocks that a test moves: ``ahead`` is time that passes, ``jump`` what the wall shows."""
+DEPLOYMENT = '''"""Clocks that a test moves: ``ahead`` is time that passes, ``jump`` what a wall shows."""
 
 from datetime import timedelta
 from pathlib import Path
