@@ -23,6 +23,8 @@ from appliance.wire.master_end import Merged
 
 _log = logging.getLogger(__name__)
 
+DELAY = 30.0  # seconds that a busy server may take to look at a hello
+
 
 class Merge(msgspec.Struct, frozen=True):
     """What came of an inventory: the welcome's content, what must be assigned again, and the slots in use by run.
@@ -115,7 +117,9 @@ class Inventories:
         for run, lease in missing:
             if run.status is not Status.ASSIGNED and self._leases.is_of(lease, holder):
                 self._recoveries.count(run.id, is_recovered=False)
-        self._recoveries.merged(holder.worker_id, complete_since - holder.clock_offset, note)
+        # A hello that came late looks like a clock that is a little behind.
+        offset = 0.0 if -DELAY < holder.clock_offset < 0 else holder.clock_offset
+        self._recoveries.merged(holder.worker_id, complete_since - offset, note)
 
     def _is_other_gift(self, holder: Holder, run: Run, lease: Lease, item: m.Held) -> bool:
         """Whether the worker was given the run again after the backup, with another request than the backup's."""

@@ -69,6 +69,7 @@ def environment(place: Path) -> dict[str, str]:
     return {**ours, "TMPDIR": str(place), "PYTHONPATH": str(ROOT), "ORCHESTRA_DATA": str(place / "not-to-be-touched")}
 
 
+@pytest.mark.long
 def test_req_O8_the_command_prints_what_came_of_it_as_json_and_keeps_the_directory_if_asked(tmp_path: Path) -> None:
     ran = subprocess.run(
         [*COMMAND, "--kills", "2", "--seed", "9", "--workers", "1", "--keep", "--json"],

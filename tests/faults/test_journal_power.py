@@ -230,6 +230,7 @@ def tell(counts: Counter[str], report: Any) -> None:
     print(f"\njournal: {counts['images']} power losses, 0 promises broken; runs found: {words}")
 
 
+@pytest.mark.long
 def test_goal_R3_fault_F07_no_power_loss_breaks_a_promise_of_the_journal(tmp_path: Path, record_property: Any) -> None:
     notes, _, _ = life()
     points = [n for n in range(1, len(notes) + 1) if notes[n - 1].what != "event"]

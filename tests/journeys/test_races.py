@@ -73,6 +73,7 @@ def run_races(site: Site, count: int) -> None:
     site.assert_healthy()
 
 
+@pytest.mark.long
 def test_fault_F42_a_hundred_aborts_race_the_end_and_each_has_one_outcome(site: Site) -> None:
     run_races(site, 100)
 

@@ -8,6 +8,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from appliance.client import Client
 from appliance.projects import definition_version
 from tests.journeys.site import LONG_ENOUGH, Site
@@ -79,6 +81,7 @@ class Load:
                 self.reads += 1
 
 
+@pytest.mark.long
 def test_req_D3_reloads_under_load_lose_and_change_no_run_and_fail_no_request(site: Site) -> None:
     write(site, "reloaded.yaml", "reloaded", versioned(WORDS[0]))
     site.client.apply_configuration()

@@ -177,6 +177,7 @@ def hold_exclusively(site: Site, tmp_path: Path, seconds: float) -> None:
     site.assert_healthy()
 
 
+@pytest.mark.long
 def test_fault_F19_another_program_locks_the_database_for_a_while(site: Site, tmp_path: Path) -> None:
     hold_exclusively(site, tmp_path, 8.0)
 

@@ -88,6 +88,7 @@ def read_until(site: Site, run: str, size: int) -> None:
             return
 
 
+@pytest.mark.long
 def test_fault_F31_ten_lines_of_another_run_arrive_through_a_storm_of_twenty(site: Site) -> None:
     """All come over one connection, on which much more than a window of each run waits before them and after them."""
     storm = [site.trigger("yes") for _ in range(MANY)]

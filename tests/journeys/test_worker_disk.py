@@ -18,27 +18,31 @@ from tests.small_disk import fill, free, mounted
 SIZE = 16 << 20  # bytes of the worker's disk
 MUCH = 24 << 20  # bytes that a job prints
 HEALS_WITHIN = 60.0  # seconds
-PRINT = f"head -c {MUCH} /dev/zero | tr '\\0' x; echo; echo last words"
+WAIT = 'until [ -e "$GO" ]; do sleep 0.05; done'  # all begin before the disk is full
+PRINT = f"{WAIT}; head -c {MUCH} /dev/zero | tr '\\0' x; echo; echo last words"
 
 
 def job(identifier: str, command: str, **more: Any) -> dict[str, Any]:
     return {"identifier": identifier, "definition": {"commands": [command]}, **more}
 
 
-JOBS = [
-    job("much", f"{PRINT}; exit 3"),
-    job("whole", f"{PRINT}; exit 3", on_log_full="abort", grace="1s"),
-    job("endless", "yes", grace="1s"),
-    job("little", "echo a few words; echo '{\"n\": 1}' > $ORCHESTRA_RESULTS"),
-]
-PROJECTS = {"projects": [{"identifier": "journeys", "display_name": "Journeys", "jobs": JOBS}]}
+def projects(go: Path) -> dict[str, Any]:
+    """Jobs that print when the file ``go`` is there, and a small one."""
+    environment = {"GO": str(go)}
+    jobs = [
+        job("much", f"{PRINT}; exit 3", environment=environment),
+        job("whole", f"{PRINT}; exit 3", environment=environment, on_log_full="abort", grace="1s"),
+        job("endless", f"{WAIT}; yes", environment=environment, grace="1s"),
+        job("little", "echo a few words; echo '{\"n\": 1}' > $ORCHESTRA_RESULTS"),
+    ]
+    return {"projects": [{"identifier": "journeys", "display_name": "Journeys", "jobs": jobs}]}
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A server, and a worker on a small disk that keeps what the server has for one second."""
     home = tmp_path / "here"
-    with mounted(home, SIZE), opened(tmp_path, PROJECTS) as site:
+    with mounted(home, SIZE), opened(tmp_path, projects(tmp_path / "go")) as site:
         join = site.client.create_worker("here", {})["join"].split()[1:]
         site.out(*join, "--slots", "4", "--data", str(home))
         with (home / "worker.toml").open("a") as settings:
@@ -62,7 +66,12 @@ def cycle(site: Site, visitor: Visitor) -> None:
     """Ten runs: three that print more than the disk holds, six when it is free again, one that waits meanwhile."""
     home = site.directory / "here"
     much, whole, endless = (site.trigger(name) for name in ("much", "whole", "endless"))
+    for run_id in (much, whole, endless):
+        until(lambda one=run_id: site.client.run(one)["started_at"] is not None, "the first command")  # type: ignore[misc]
+    go = site.directory / "go"
+    go.touch()
     until(lambda: free(home) < 1 << 16, "a full disk")
+    go.unlink()
     assert_ended_without_room(site, visitor, much, whole)
     assert site.client.run(endless)["status"] == "running"  # its pipe is emptied, full disk or not
     site.client.abort(endless)
