@@ -77,7 +77,7 @@ def cycle(site: Site, visitor: Visitor) -> None:
     site.client.abort(endless)
     ended = site.wait(endless)
     assert (ended["status"], ended["reason"]) == ("aborted", "requested")
-    assert set(site.log(endless)) == set(b"y\n")
+    assert set(site.log(endless)) <= set(b"y\n")  # none, if the others took all the room
     assert any("output is incomplete from byte" in note for note in ended["notes"])
     began = time.monotonic()
     for run_id in [site.trigger("little") for _ in range(6)]:
