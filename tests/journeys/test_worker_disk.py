@@ -66,8 +66,8 @@ def cycle(site: Site, visitor: Visitor) -> None:
     """Ten runs: three that print more than the disk holds, six when it is free again, one that waits meanwhile."""
     home = site.directory / "here"
     much, whole, endless = (site.trigger(name) for name in ("much", "whole", "endless"))
-    for run_id in (much, whole, endless):
-        until(lambda one=run_id: site.client.run(one)["started_at"] is not None, "the first command")  # type: ignore[misc]
+    begun = (much, whole, endless)
+    until(lambda: all(site.client.run(run_id)["started_at"] for run_id in begun), "the first command of each")
     go = site.directory / "go"
     go.touch()
     until(lambda: free(home) < 1 << 16, "a full disk")
