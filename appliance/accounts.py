@@ -19,7 +19,7 @@ from appliance.events import AccountChanged, Events, SessionsEnded
 from appliance.model import tokens
 from appliance.model.caps import derive
 from appliance.model.entities import Session, Token, User
-from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from appliance.model.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from appliance.model.names import check_name
 from appliance.model.permissions import (
     ADMINISTRATOR,
@@ -27,8 +27,8 @@ from appliance.model.permissions import (
     Principal,
     check_project_roles,
     check_site_roles,
+    check_standing,
     principal_of,
-    standing,
 )
 from appliance.model.run_state import LIVE
 from appliance.passwords import PasswordLimits, Passwords
@@ -359,8 +359,7 @@ class Accounts:
         worker = self._workers.get(token.worker_id) if token.worker_id is not None else None
         if token.kind != "worker" or worker is None:
             raise Unauthenticated("this is not a valid token")
-        if why := standing(worker, self._store.user(worker.owner)):
-            raise Forbidden(why)
+        check_standing(worker, self._store.user(worker.owner))
         return Principal(Kind.WORKER, worker.name, worker_id=worker.id, token_id=token.id)
 
     def _principal_of_run(self, secret: bytes) -> Principal:

@@ -12,9 +12,9 @@ Parts get what they need in their ``__init__`` and never ask the Appliance.
 from __future__ import annotations
 
 import errno
+import faulthandler
 import logging
 import resource
-import secrets
 import signal
 import sys
 import threading
@@ -25,7 +25,7 @@ from functools import cached_property
 import msgspec
 
 from appliance.clock import Clock
-from appliance.config import SERVER_FILE, ConfigurationError, boot_id
+from appliance.config import SERVER_FILE, ConfigurationError, boot_id, notify_socket
 from appliance.foundation import Foundation
 from appliance.logging_setup import set_up_logging
 from appliance.master.connection import Connection
@@ -42,7 +42,10 @@ from appliance.model.entities import Lineage, Run, Session, Worker
 from appliance.model.errors import Unauthenticated, Unavailable
 from appliance.model.permissions import Kind, Principal
 from appliance.model.sizes import show_count
+from appliance.notifier import Notifier
 from appliance.settings import ServerSettings
+from appliance.waits import Waits
+from appliance.watchdog import Watchdog
 from appliance.web.api.documents import run_document
 from appliance.web.head import Head
 from appliance.web.rendering import Rendering
@@ -107,6 +110,18 @@ class Appliance(Foundation):
             may_give=lambda: self.room.full_since is None,
             holds=self.recoveries.holds,
             cancel_unwanted=self.runs.cancel_unwanted,
+        )
+
+    @cached_property
+    def waits(self) -> Waits:
+        """Why runs wait."""
+        return Waits(
+            self.repository,
+            self.workers,
+            self.clock,
+            self.dispatcher.outlook,
+            holds=self.recoveries.holds,
+            hold=self.recoveries.why,
         )
 
     @cached_property
@@ -227,6 +242,18 @@ class Appliance(Foundation):
         """What keeps the appliance from its work; empty = ready."""
         return () if self._is_ready else ("starting or stopping",)
 
+    # ---- the unit
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """What systemd hears."""
+        return Notifier(*notify_socket())
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Tells systemd that we live, while the thread of all sockets and the one that writes do."""
+        return Watchdog(self.notifier, {"event loop": self.gateway.beat, "database writer": self.repository.beat})
+
     # ---- life
 
     def start(self) -> None:
@@ -238,7 +265,7 @@ class Appliance(Foundation):
             records = [record for run, _ in leased for record in self.repository.runs.streams(run.id)]
             self.logs.recover(records, [run.id for run, _ in leased])
             self._closers.append(("logs", self.logs.close))
-            self._lineage = self.repository.lineage.open_epoch(secrets.token_hex(16), boot_id(), self.clock.now())
+            self._lineage = self.repository.lineage.open_epoch(self.new_incarnation(), boot_id(), self.clock.now())
             self.configuration.load()
             self._begin("sweeper", self.sweeper.start, self.sweeper.stop)
             self._begin("room", self.room_watch.start, self.room_watch.stop)
@@ -247,6 +274,7 @@ class Appliance(Foundation):
             self._begin("dispatcher", self.dispatcher.start, self.dispatcher.stop)
             with self._listening("server.listen", self.settings.server.listen.port):
                 self._begin("web", self.web.start, self.web.stop)
+            self._begin("watchdog", self.watchdog.start, self.watchdog.stop)
         except BaseException:
             self.stop()
             raise
@@ -271,6 +299,8 @@ class Appliance(Foundation):
         Answers the exit code.
         """
         set_up_logging(self.settings.log.level)
+        if self.notifier.watchdog is not None:
+            faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal where each thread is stuck
         sys.setswitchinterval(SWITCH_EVERY)
         _raise_descriptor_limit()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -279,28 +309,31 @@ class Appliance(Foundation):
         self.start()
         host = self.settings.server.listen.host
         shown = f"[{host}]" if ":" in host else host
-        tell(f"http://{shown}:{self.web.port}")
+        url = f"http://{shown}:{self.web.port}"
+        tell(url)
+        self.notifier.ready(f"listening on {url}")
         while self._wake.wait() and not self._is_ending:
             self._wake.clear()
             if self._is_hung_up:
                 self._is_hung_up = False
-                self.reload()
+                self.notifier.reloading()
+                self.notifier.ready(f"listening on {url}; {self.reload()}")
+        self.notifier.stopping("stopping; jobs on workers go on")
         self.stop()
         return self._exit_code
 
-    def reload(self) -> None:
-        """Read the project files again. If they cannot be used, the old configuration stays (F40)."""
+    def reload(self) -> str:
+        """Read the project files again, and answer what came of it. If they cannot be used, the old configuration
+        stays (F40)."""
         try:
             applied = self.configuration.load()
         except (ConfigurationError, Unavailable) as error:
             _log.error("the configuration was not reloaded: %s", error)
-            return
-        _log.info(
-            "the configuration was reloaded; %s, %s, %s cancelled",
-            show_count(len(applied.changes), "change"),
-            show_count(len(applied.findings), "finding"),
-            show_count(applied.cancelled, "run"),
-        )
+            return f"the configuration was not reloaded: {error}"
+        changed, found = show_count(len(applied.changes), "change"), show_count(len(applied.findings), "finding")
+        said = f"the configuration was reloaded; {changed}, {found}, {show_count(applied.cancelled, 'run')} cancelled"
+        _log.info("%s", said)
+        return said
 
     # ---- inside
 

@@ -30,6 +30,7 @@ __all__ = [
     "environment",
     "load_server",
     "load_worker",
+    "notify_socket",
     "read_master_key",
     "read_worker_token",
     "render_server_file",
@@ -352,9 +353,18 @@ def boot_id() -> str:
 
     ``ORCHESTRA_BOOT_ID`` first: a hardened unit does not see the kernel's file and is told instead.
     """
-    if given := os.environ.get("ORCHESTRA_BOOT_ID"):
-        return given
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    given = os.environ.get("ORCHESTRA_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text()
+    return given.strip().replace("-", "")  # systemd writes it without dashes, the kernel with them
+
+
+def notify_socket(environ: Mapping[str, str] | None = None) -> tuple[str, float | None]:
+    """Where the unit of this process listens, "" if there is none, and after how many seconds of silence its watchdog
+    ends the process; None: never (sd_notify(3), sd_watchdog_enabled(3))."""
+    environ = os.environ if environ is None else environ
+    address = environ.get("NOTIFY_SOCKET", "")
+    micros, watched = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    is_watched = micros.isascii() and micros.isdigit() and int(micros) > 0 and watched in ("", str(os.getpid()))
+    return address, int(micros) / 1e6 if is_watched else None
 
 
 def runtime_directory(environ: Mapping[str, str] | None = None) -> Path | None:

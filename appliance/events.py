@@ -42,6 +42,12 @@ class WorkerRevoked(msgspec.Struct, frozen=True):
     worker_id: str
 
 
+class WorkerDisconnected(msgspec.Struct, frozen=True):
+    """An operator wants a worker away: its connection must be closed at once."""
+
+    worker_id: str
+
+
 class ProjectsChanged(msgspec.Struct, frozen=True):
     """The configuration, or a flag of a project or job, changed."""
 
@@ -67,6 +73,7 @@ Event = (
     | LogGrew
     | WorkerChanged
     | WorkerRevoked
+    | WorkerDisconnected
     | ProjectsChanged
     | RecoveryChanged
     | AccountChanged

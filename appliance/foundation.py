@@ -18,6 +18,7 @@ from appliance.db.room import Room
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite import dry_run as pending_migrations
 from appliance.events import Events
+from appliance.grips import Strays
 from appliance.inventories import Inventories
 from appliance.job_versions import JobVersions
 from appliance.leases import Leases
@@ -30,7 +31,6 @@ from appliance.projects import Projects
 from appliance.recoveries import Recoveries
 from appliance.runs import Runs
 from appliance.settings import ServerSettings
-from appliance.waits import Waits
 from appliance.workers import Nobody, Presence, Workers
 
 _log = logging.getLogger(__name__)
@@ -146,9 +146,14 @@ class Foundation:
         return JobVersions(self.repository)
 
     @cached_property
+    def strays(self) -> Strays:
+        """Words of workers that led nowhere."""
+        return Strays()
+
+    @cached_property
     def leases(self) -> Leases:
         """Runs, for workers."""
-        return Leases(self.repository, self.runs, self.logs, self.clock, self._cap_key)
+        return Leases(self.repository, self.runs, self.logs, self.clock, self._cap_key, self.strays)
 
     @cached_property
     def lost_runs(self) -> LostRuns:
@@ -171,6 +176,10 @@ class Foundation:
     def _cap_key(self) -> bytes:
         return caps.derive(self.master_key, "cap")
 
+    def new_incarnation(self) -> str:
+        """The name of the life of the master that begins."""
+        return caps.make_incarnation(self._cap_key, secrets.token_bytes(8))
+
     @cached_property
     def projects(self) -> Projects:
         """Projects and jobs in force, and their flags."""
@@ -184,19 +193,7 @@ class Foundation:
     @cached_property
     def workers(self) -> Workers:
         """Workers, their tokens, and whether they are connected."""
-        return Workers(self.repository, self.steady, self.events, self.presence, secrets.token_bytes)
-
-    @cached_property
-    def waits(self) -> Waits:
-        """Why runs wait."""
-        return Waits(
-            self.repository,
-            self.workers,
-            self.job_versions,
-            self.clock,
-            holds=self.recoveries.holds,
-            hold=self.recoveries.why,
-        )
+        return Workers(self.repository, self.steady, self.events, self.presence, secrets.token_bytes, self.strays)
 
     @cached_property
     def accounts(self) -> Accounts:

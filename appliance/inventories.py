@@ -119,7 +119,7 @@ class Inventories:
                 self._recoveries.count(run.id, is_recovered=False)
         # A hello that came late looks like a clock that is a little behind.
         offset = 0.0 if -DELAY < holder.clock_offset < 0 else holder.clock_offset
-        self._recoveries.merged(holder.worker_id, complete_since - offset, note)
+        self._recoveries.merged(holder.worker_id, holder.journal_id, complete_since - offset, note)
 
     def _is_other_gift(self, holder: Holder, run: Run, lease: Lease, item: m.Held) -> bool:
         """Whether the worker was given the run again after the backup, with another request than the backup's."""
@@ -155,8 +155,8 @@ class Inventories:
             unknown.append(item.run)
             return
         lease = self._store.lease(item.run)
-        if lease is None and self._recoveries.could_not(item.run):
-            unknown.append(item.run)  # it could not be brought back: for the operator
+        if lease is None and (self._store.get(item.run) is not None or self._recoveries.could_not(item.run)):
+            unknown.append(item.run)  # it had given it back, or it could not be brought back: for the operator
         elif lease is None:
             forget.append(item.run)  # ours once, deleted here since
         elif self._leases.is_of(lease, holder):

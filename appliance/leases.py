@@ -20,6 +20,7 @@ from appliance.clock import Clock
 from appliance.db.logs import Gap, LogStore
 from appliance.db.repository import Repository
 from appliance.exit_records import LATE, OUTPUT_LIMIT, STREAM_LIMITS, awaits_report
+from appliance.grips import Grip, Strays
 from appliance.model import caps, run_state
 from appliance.model.entities import Late, Lease, Receipt, Run, Worker
 from appliance.model.errors import Invalid, NotFound, Unavailable
@@ -44,19 +45,6 @@ class Holder(msgspec.Struct, frozen=True):
     clock_offset: float = 0.0
 
 
-class Grip(msgspec.Struct):
-    """What is remembered of a lease while words about it come in.
-
-    ``is_late``: the run was ended without the worker's exit record, whose report is taken all the same.
-    """
-
-    worker_id: str
-    journal_id: str
-    is_live: bool
-    is_late: bool = False
-    restarts: int = 0
-
-
 class Assignment(msgspec.Struct, frozen=True):
     """What to send to a worker for a run that is leased to it."""
 
@@ -67,8 +55,16 @@ class Assignment(msgspec.Struct, frozen=True):
 class Leases:
     """The use cases of the workers' words."""
 
-    def __init__(self, repository: Repository, runs: Runs, logs: LogStore, clock: Clock, key: bytes) -> None:
-        """``key`` signs assignments (``caps.derive(master_key, "cap")``)."""
+    def __init__(
+        self,
+        repository: Repository,
+        runs: Runs,
+        logs: LogStore,
+        clock: Clock,
+        key: bytes,
+        strays: Strays | None = None,
+    ) -> None:
+        """``key`` signs assignments (``caps.derive(master_key, "cap")``). ``strays`` counts words that lead nowhere."""
         self._store = repository.runs
         self._late = repository.late
         self._runs = runs
@@ -79,8 +75,7 @@ class Leases:
         self._grips: dict[str, Grip] = {}
         self._dirty: set[tuple[str, int]] = set()
         self._in_order = tuple(threading.RLock() for _ in range(_STRIPES))
-        self.refused = 0  # words about runs of others, for the security counter (F14)
-        self.late = 0  # words about runs that had ended, which changed nothing (F14)
+        self.strays = strays or Strays()
 
     # ---- giving
 
@@ -167,7 +162,7 @@ class Leases:
             grip = self._grip(holder, run_id)
             end = offset + len(payload)
             if not (grip.is_live or grip.is_late):
-                self.late += 1
+                self.strays.pass_over(holder.worker_id)
                 return end
             limit = STREAM_LIMITS.get(stream)
             if limit is None or end > limit:
@@ -194,7 +189,7 @@ class Leases:
         with self._order(record.run):
             grip = self._grip(holder, record.run)
             if not (grip.is_live or grip.is_late):
-                self.late += 1
+                self.strays.pass_over(holder.worker_id)
                 return None
             shift = LATE if grip.is_late else 0
             settled = exit_records.settle(self._logs, record, may_restart=grip.restarts < 1, shift=shift)
@@ -355,7 +350,8 @@ class Leases:
 
     def _live(self, holder: Holder, run_id: str) -> bool:
         is_live = self._grip(holder, run_id).is_live
-        self.late += not is_live
+        if not is_live:
+            self.strays.pass_over(holder.worker_id)
         return is_live
 
     def _grip(self, holder: Holder, run_id: str) -> Grip:
@@ -393,7 +389,7 @@ class Leases:
 
     def refuse(self, holder: Holder, run_id: str, what: str) -> None:
         """Count and log words that nobody may say (S-20, F14)."""
-        self.refused += 1
+        self.strays.refuse(holder.worker_id)
         _log.warning("security: worker %s %s: %s", holder.name, what, run_id)
 
 

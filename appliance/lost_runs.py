@@ -12,8 +12,9 @@ from appliance.model.entities import Run
 from appliance.model.errors import Conflict
 from appliance.model.run_state import Reason, Status
 from appliance.model.times import show_time
+from appliance.model.worker_states import WorkerState
 from appliance.runs import Runs
-from appliance.workers import Workers, WorkerState
+from appliance.workers import Workers
 
 Fate = Literal["keep", "abort", "give_up"]  # of the runs of a worker whose token is taken away
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def read_private(path: Path, *, guarded_by_system: bool = False) -> str:
         if not guarded_by_system and stat.S_IMODE(found.st_mode) & 0o077:
             raise Invalid(f"{path} may be read by others: run chmod 600 {path}")
         if not guarded_by_system and found.st_uid not in (0, os.geteuid()):
-            raise Invalid(f"{path} belongs to another account: run chown {os.geteuid()} {path}")
+            raise _foreign(path, found.st_uid)
         raw = file.read(_PRIVATE_LIMIT + 1)
     if len(raw) > _PRIVATE_LIMIT:
         raise Invalid(f"{path} is too large to be a key or a token")
@@ -63,9 +64,22 @@ def check_not_writable(path: Path) -> None:
     """
     found = path.stat()
     if found.st_uid not in (0, os.geteuid()):
-        raise Invalid(f"{path} belongs to another account: run chown {os.geteuid()} {path}")
+        raise _foreign(path, found.st_uid)
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise Invalid(f"{path} may be changed by others: run chmod go-w {path}")
+
+
+def _foreign(path: Path, owner: int) -> Invalid:
+    if os.geteuid() != 0:
+        return Invalid(f"{path} belongs to another account: run chown {os.geteuid()} {path}")
+    return Invalid(f"{path} belongs to the account {_name(owner)}: run this as that, with sudo -u {_name(owner)}")
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo writes it
 
 
 def _sync_directory(directory: Path) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from appliance.clock import Clock
+from appliance.db.lineage import LOST_LIFE
 from appliance.db.repository import Repository
 from appliance.exit_records import awaits_report
 from appliance.leases import Assignment, Holder, Leases
 from appliance.model import caps, run_state
 from appliance.model.entities import Lease, NewRun, Run
-from appliance.model.errors import Invalid
+from appliance.model.errors import Forbidden, Invalid
 from appliance.model.requests import read_back
 from appliance.model.run_state import IllegalTransition, Reason, Status
 from appliance.recoveries import Recoveries
@@ -45,26 +46,54 @@ class Recalls:
         """Whether this worker must tell all that it holds, because the database is older than what it knows.
 
         The first sign of that begins a recovery: that is how one begins without ``orchestra restore``, for example
-        after the file was copied back, or the machine went back to a snapshot.
+        after the file was copied back, or the machine went back to a snapshot. A sign is what only a newer database can
+        have given: a worker that made one up would hold up all. To be called before the worker's journal is stored.
+        Raises Forbidden when it shows a life of the master that never was.
         """
-        if self._recoveries.awaits(holder.worker_id):
-            return True
-        why = self._sign(holder, hello, held)
-        if why is None:
-            return False
-        self._recoveries.begin(why)
+        is_lost = self._knows_a_lost_life(holder, hello)
+        why = f"worker {holder.name} knows a life of the server that the database does not" if is_lost else None
+        if not self._recoveries.awaits(holder.worker_id):
+            why = why or self._sign(holder, hello, held)
+            if why is None:
+                return False
+            self._recoveries.begin(why)
+        if is_lost and hello.incarnation is not None:
+            self._lineage.lose(hello.incarnation)  # it has begun its recovery, and begins no other
         return True
 
+    def _knows_a_lost_life(self, holder: Holder, hello: m.Hello) -> bool:
+        """Whether the worker was connected to a life of this master of which the database knows nothing.
+
+        Raises Forbidden when it shows a life that never was, for it could hold up everybody with such.
+        """
+        if hello.incarnation is None:
+            return False
+        epoch = self._lineage.epoch_of(hello.incarnation)
+        is_ours = epoch in (hello.epoch, LOST_LIFE) or (
+            epoch is None and caps.is_incarnation(self._key, hello.incarnation)
+        )
+        if not is_ours:
+            self._leases.refuse(holder, hello.incarnation, "shows a life of the server that never was")
+            raise Forbidden(
+                "the worker was connected to another server, or to this one when it had another master.key: its data "
+                "directory is kept as it is. Put the old master.key back, or move the directory away and join again"
+            )
+        return epoch is None
+
     def _sign(self, holder: Holder, hello: m.Hello, held: Sequence[m.Held]) -> str | None:
-        """What shows that the database is older; None: nothing does."""
-        if hello.incarnation is not None and not self._lineage.knows(hello.epoch, hello.incarnation):
-            return f"worker {holder.name} knows a life of the server that the database does not"
-        # Within one life the pair says nothing; runs do. Nothing deletes runs here yet: what will must leave word.
-        if hello.last is not None and self._lacks(holder, hello.last, run_state.LIVE):
-            return f"worker {holder.name} was told that run {hello.last.run} is stored, which it is not"
+        """What else shows that the database is older; None: nothing does.
+
+        Within one life runs show it: that one has ended which has not (only who was told so has the proof), and that
+        one is given away which waits. Nothing deletes runs here yet: what will must leave word.
+        """
+        last = hello.last
+        if last is not None and self._lacks(holder, last, run_state.LIVE) and self._was_told(holder, last):
+            return f"worker {holder.name} was told that run {last.run} is stored, which it is not"
         for item in held:
             if self._lacks(holder, item, frozenset({Status.PENDING})):
-                return f"worker {holder.name} was given run {item.run}, of which the database knows nothing"
+                if not self._lineage.came_back(item.run, item.cap):
+                    return f"worker {holder.name} was given run {item.run}, of which the database knows nothing"
+                self._leases.refuse(holder, item.run, "listed a run that it had given back")
         return None
 
     def _lacks(self, holder: Holder, item: m.Held, statuses: frozenset[Status]) -> bool:
@@ -73,6 +102,15 @@ class Recalls:
         if run is not None and run.status not in statuses:
             return False
         return self.is_ours(holder, item) and not self._recoveries.could_not(item.run)
+
+    def proof(self, holder: Holder, run_id: str) -> str:
+        """What goes with the word that the end of the run is stored: a worker can show it to an older database."""
+        return caps.make_proof(self._key, run_id, holder.worker_id, holder.journal_id)
+
+    def _was_told(self, holder: Holder, item: m.Held) -> bool:
+        return item.proof is not None and caps.is_proof(
+            self._key, item.proof, item.run, holder.worker_id, holder.journal_id
+        )
 
     def is_ours(self, holder: Holder, item: m.Held) -> bool:
         """Whether this appliance gave the run to this worker and journal."""

@@ -68,13 +68,14 @@ class Recoveries:
         self._look()
         return recovery
 
-    def merged(self, worker_id: str, complete_since: float = 0.0, note: str = "") -> None:
-        """The worker has told all that it holds. Of runs stored after ``complete_since`` it has deleted none.
+    def merged(self, worker_id: str, journal_id: str, complete_since: float = 0.0, note: str = "") -> None:
+        """The worker has told all that this journal of it holds. Of runs stored after ``complete_since`` (seconds since
+        1970) it has deleted none.
 
         A run of the backup that waits still may be one that it has executed and deleted since. Nothing is executed
         twice on a guess (decision 7): then those runs wait for an operator.
         """
-        note = note or self._gap(complete_since)
+        note = note or self._gap(worker_id, journal_id, complete_since)
         recovery = self._store.merged(worker_id, self._clock.now(), note)
         if recovery is not None:
             _log.info("%s", show_recovery(recovery))
@@ -102,15 +103,20 @@ class Recoveries:
 
     # ---- inside
 
-    def _gap(self, complete_since: float) -> str:
+    def _gap(self, worker_id: str, journal_id: str, complete_since: float) -> str:
         """What such a worker may have executed of the runs that wait, and deleted; "" if nothing."""
         recovery = self.open()
-        if recovery is None or (recovery.backup_at and complete_since <= recovery.backup_at.timestamp()):
+        if recovery is None:
+            return ""
+        is_older = any((one.id, one.journal_id) == (worker_id, journal_id) for one in recovery.workers)
+        if is_older and recovery.backup_at and complete_since <= recovery.backup_at.timestamp():
             return ""  # no run need be looked at
         waits = [run for run_id in self._store.waiting_runs() if (run := self._runs.get(run_id)) is not None]
         waits = [run for run in waits if run.status in (Status.PENDING, Status.ASSIGNED)]
         if not waits:
             return ""
+        if not is_older:
+            return "its journal is younger than the backup"
         backup_at = recovery.backup_at or min(run.created_at for run in waits)
         if complete_since <= backup_at.timestamp():
             return ""

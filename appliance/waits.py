@@ -1,32 +1,96 @@
-"""Why a pending run waits, in a sentence: what keeps it from a worker now (W2; promise 7 of the product).
+"""Why a run waits, as the dispatcher sees it: for lists, for one run with every worker, and the queue as a whole (W2;
+promise 7 of the product).
 
-What the dispatcher would find if it looked now, from what everybody may ask: flags, workers, their slots and what
-``model.matching`` says. It decides nothing.
+What the dispatcher knows only of connected workers is added here for those that are away. It decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
 
 from appliance.clock import Clock
 from appliance.db.repository import Repository
-from appliance.job_versions import JobVersions
-from appliance.model import matching
+from appliance.model import waiting
 from appliance.model.definitions import JobDocument
 from appliance.model.entities import Run
-from appliance.model.run_state import Status
-from appliance.model.times import show_duration
-from appliance.workers import Workers, WorkerState
+from appliance.model.fitting import Applicant
+from appliance.model.matching import Condition
+from appliance.model.run_state import TERMINAL, Status
+from appliance.model.times import show_duration, show_time
+from appliance.model.waiting import Candidate, Need, Place, Stand, Wait, Why
+from appliance.model.worker_states import WorkerState
+from appliance.workers import Workers
 
-WORKERS = 1000  # looked at; as many as one server is made for
-NAMED = 3  # workers that a sentence names
+WORKERS = 1000  # looked at that are away; as many as one server is made for
 
-Match = Callable[[JobDocument, WorkerState], list[str]]
+Group = tuple[str, str, str]  # project, job, definition version
+Key = tuple[datetime, str]  # when a run was triggered, and its id
 
 
-def match(document: JobDocument, state: WorkerState) -> list[str]:
-    """Why this worker cannot have runs of this job; empty = it can. To be replaced with the dispatcher's (X14)."""
-    return matching.unmet(document.requires, document.properties, state.properties)
+class Decider(Protocol):
+    """What is asked of the dispatcher: ``master.outlook.Outlook``."""
+
+    @property
+    def look(self) -> Callable[[Group], Wait | JobDocument]: ...
+    def now(self) -> Callable[[Group, JobDocument], list[Candidate]]: ...
+    def connected(self, group: Group, document: JobDocument) -> list[Candidate]: ...
+    def conditions(self, document: JobDocument, worker: Applicant) -> tuple[Condition, ...]: ...
+    def places(self, run_ids: Collection[str]) -> dict[str, Place]: ...
+    def sizes(self, *, held: bool) -> dict[Group, int]: ...
+    def after(self, key: Key | None, limit: int, groups: Container[Group], held: Container[Group]) -> list[Key]: ...
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """A worker that is not connected, as matching looks at it."""
+
+    name: str
+    properties: Mapping[str, Any]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """All there is to say about why one run waits. ``wait`` is None for a run that waits for nothing, of which
+    ``sentence`` tells what it does. ``needs``: the conditions of its job, and how many of ``candidates`` meet each.
+    ``candidates``: all workers, those that come nearest first; empty when no worker is looked for."""
+
+    sentence: str
+    wait: Wait | None = None
+    needs: tuple[Need, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
+class QueueFilter(msgspec.Struct, frozen=True):
+    """Which runs of the queue are shown; several values of one field are alternatives, none is any. ``visible``: the
+    projects that the reader may see, None for all."""
+
+    visible: frozenset[str] | None = None
+    project: tuple[str, ...] = ()
+    job: tuple[str, ...] = ()
+    why: tuple[Why, ...] = ()
+
+    def shows(self, group: Group) -> bool:
+        """Whether it shows runs of this group, the reason aside."""
+        return (
+            (self.visible is None or group[0] in self.visible)
+            and (not self.project or group[0] in self.project)
+            and (not self.job or group[1] in self.job)
+        )
+
+    def shows_why(self, why: Why) -> bool:
+        """Whether it shows runs that wait for this reason."""
+        return not self.why or why in self.why
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A part of the queue, in the order in which runs are given out. ``counts``: how many runs wait for each reason, of
+    those that the filter shows whatever their reason. ``after``: where the next part begins, None at the end."""
+
+    rows: tuple[tuple[Run, Wait], ...]
+    counts: Mapping[Why, int]
+    after: Key | None
 
 
 class Waits:
@@ -36,44 +100,45 @@ class Waits:
         self,
         repository: Repository,
         workers: Workers,
-        versions: JobVersions,
         clock: Clock,
-        match: Match = match,
+        decider: Decider,
         holds: Callable[[str], bool] = lambda _: False,
         hold: Callable[[str], str] = lambda _: "",
     ) -> None:
         """``holds``: the run is given to nobody after a restore; ``hold`` says why, of all such runs the same (F24)."""
-        self._clock = clock
-        self._projects = repository.projects
+        self._runs = repository.runs
         self._workers = workers
-        self._versions = versions
-        self._match = match
+        self._clock = clock
+        self._decider = decider
         self._holds = holds
         self._hold = hold
 
     def reasons(self, runs: Iterable[Run]) -> dict[str, str]:
-        """By the id of each run that is pending, or whose worker is silent: a sentence about it.
+        """By the id of each run that is pending, or whose worker is silent: a sentence about it."""
+        return {run_id: wait.sentence for run_id, wait in self.of(runs).items()}
 
-        Workers are looked at once, jobs once each.
-        """
+    def of(self, runs: Iterable[Run]) -> dict[str, Wait]:
+        """By the id of each run that is pending, or whose worker is silent: why. Jobs, workers are looked at once."""
         runs = list(runs)
-        silent = self._silent([run for run in runs if run.status in (Status.ASSIGNED, Status.RUNNING)])
+        found = self._silent([run for run in runs if run.status in (Status.ASSIGNED, Status.RUNNING)])
         pending = [run for run in runs if run.status is Status.PENDING]
-        if not pending:
-            return silent
-        states = self._workers.list(None, WORKERS)
-        disabled = {one.identifier for one in self._projects.projects() if not one.is_enabled}
-        said: dict[tuple[str, str, str], str] = {}
-        for run in pending:
-            key = (run.project, run.job, run.definition_version)
-            if key not in said:
-                said[key] = self._reason(run, states, run.project in disabled)
-        held = {run.id for run in pending if self._holds(run.id)}
-        why = self._hold(next(iter(held))) if held else ""
-        reasons = {run.id: said[run.project, run.job, run.definition_version] for run in pending}
-        return silent | reasons | (dict.fromkeys(held, why) if why else {})
+        if pending:
+            found |= self._pending(pending, _Groups(self._decider, self._workers))
+        return found
 
-    def _silent(self, runs: Sequence[Run]) -> dict[str, str]:
+    def _pending(self, runs: Sequence[Run], groups: _Groups) -> dict[str, Wait]:
+        held = {run.id for run in runs if self._holds(run.id)}
+        why = self._hold(next(iter(held))) if held else ""
+        if not why:
+            held.clear()  # it has ended meanwhile
+        found = {run_id: Wait(Why.RESTORED, why) for run_id in held}
+        others = [run for run in runs if run.id not in held]
+        places = self._decider.places([run.id for run in others])
+        for run in others:
+            found[run.id] = msgspec.structs.replace(groups.wait(_group(run)), place=places.get(run.id))
+        return found
+
+    def _silent(self, runs: Sequence[Run]) -> dict[str, Wait]:
         """Runs whose worker is not connected: they go on there, and nobody hears of them (F10)."""
         since = {
             worker_id: self._workers.silent_since(self._workers.get(worker_id))
@@ -86,46 +151,131 @@ class Waits:
                 at = since[run.worker_id]
                 seconds = 0.0 if at is None else max(0.0, (self._clock.now() - at).total_seconds())
                 for_ = f"for {show_duration(int(seconds))}" if seconds >= 1 else "for a moment"
-                said[run.id] = f"{run.worker} has been silent {for_}; the run still counts as {run.status}"
+                sentence = f"{run.worker} has been silent {for_}; the run still counts as {run.status}"
+                said[run.id] = Wait(Why.SILENT, sentence)
         return said
 
-    def _reason(self, run: Run, states: Sequence[WorkerState], is_project_disabled: bool) -> str:
-        job = self._projects.job(run.project, run.job)
-        if is_project_disabled:
-            return "waits until its project is enabled"
-        if job is not None and not job.is_enabled:
-            return "waits until its job is enabled"
-        if not states:
-            return "waits for a worker: there is none yet"
-        try:
-            document = self._versions.get(run.definition_version)
-        except LookupError:
-            return "waits: its definition cannot be read"
-        connected = [state for state in states if state.is_active]
-        if not connected:
-            one = states[0].worker.name
-            who = f"{one} is not" if len(states) == 1 else f"none of {len(states)} is"
-            return f"waits for a worker: {who} connected"
-        unmet = {state.worker.name: self._match(document, state) for state in connected}
-        fitting = [state for state in connected if not unmet[state.worker.name]]
-        if not fitting:
-            first = connected[0].worker.name
-            who = f"{first} does not fit" if len(connected) == 1 else f"none of {len(connected)} connected ones fits"
-            example = unmet[first][0] if len(connected) == 1 else f"{first}: {unmet[first][0]}"
-            return f"waits for a worker: {who} ({example})"
-        open_ = [state for state in fitting if state.worker.takes_work]
-        if not open_:
-            verb = "takes" if len(fitting) == 1 else "take"
-            return f"waits for a worker: {_names(fitting)} {verb} nothing new (disabled or draining)"
-        if all(state.used >= state.worker.slots for state in open_):
-            slots = sum(state.worker.slots for state in open_)
-            taken = "the only slot" if slots == 1 else f"all {slots} slots"
-            return f"waits for a free slot: {taken} of {_names(open_)} {'is' if slots == 1 else 'are'} in use"
-        return "waits for its turn"
+    # ---- one run
+
+    def explain(self, run: Run) -> Explanation:
+        """Why a run waits, with how every worker stands to it."""
+        groups = _Groups(self._decider, self._workers)
+        wait = self._silent([run]).get(run.id)
+        if run.status is Status.PENDING:
+            wait = self._pending([run], groups)[run.id]
+        if wait is None:
+            return Explanation(_what_it_does(run))
+        document = self._decider.look(_group(run))
+        if wait.why in (Why.RESTORED, Why.SILENT) or isinstance(document, Wait):
+            return Explanation(wait.sentence, wait)
+        candidates = [*self._decider.connected(_group(run), document), *groups.absent(document)]
+        ranked = tuple(sorted(candidates, key=lambda one: one.rank))
+        return Explanation(wait.sentence, wait, waiting.needs_of(ranked), ranked)
+
+    # ---- the queue
+
+    def queue(self, where: QueueFilter, after: Key | None, limit: int) -> Queue:
+        """A part of the queue: at most ``limit`` runs behind ``after``."""
+        groups = _Groups(self._decider, self._workers)
+        sizes = {group: size for group, size in self._decider.sizes(held=False).items() if where.shows(group)}
+        held = {group: size for group, size in self._decider.sizes(held=True).items() if where.shows(group)}
+        counts: dict[Why, int] = {Why.RESTORED: sum(held.values())} if held else {}
+        shown = set()
+        for group, size in sizes.items():
+            why = groups.wait(group).why
+            counts[why] = counts.get(why, 0) + size
+            if where.shows_why(why):
+                shown.add(group)
+        keys = self._decider.after(after, limit + 1, shown, held if where.shows_why(Why.RESTORED) else ())
+        found = [run for _, run_id in keys[:limit] if (run := self._runs.get(run_id)) is not None]
+        pending = [run for run in found if run.status is Status.PENDING]
+        waits = self._pending(pending, groups)
+        return Queue(
+            rows=tuple((run, waits[run.id]) for run in pending),
+            counts={why: counts[why] for why in Why if why in counts},
+            after=keys[limit - 1] if len(keys) > limit else None,
+        )
 
 
-def _names(states: Sequence[WorkerState]) -> str:
-    names = [state.worker.name for state in states]
-    if len(names) > NAMED:
-        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+class _Groups:
+    """What was found about groups of runs, for one answer: each group, and who is away, is looked at once."""
+
+    def __init__(self, decider: Decider, workers: Workers) -> None:
+        self._decider = decider
+        self._workers = workers
+        self._fitting = decider.now()
+        self._away: list[WorkerState] | None = None
+        self._found: dict[Group, Wait] = {}
+
+    def wait(self, group: Group) -> Wait:
+        """Why runs of the group wait."""
+        if group not in self._found:
+            self._found[group] = self._look(group)
+        return self._found[group]
+
+    def _look(self, group: Group) -> Wait:
+        document = self._decider.look(group)
+        if isinstance(document, Wait):
+            return document
+        if fitting := self._fitting(group, document):
+            return waiting.of_fitting(fitting)
+        away = self.absent(document)
+        if fitting := [one for one in away if one.stand is not Stand.UNFIT]:
+            return waiting.of_fitting(fitting)
+        return waiting.of_unfit([*self._decider.connected(group, document), *away])
+
+    def absent(self, document: JobDocument) -> list[Candidate]:
+        """All workers that are not connected."""
+        if self._away is None:
+            self._away = [state for state in self._workers.list(None, WORKERS) if not state.is_active]
+        return [self._candidate(document, state) for state in self._away]
+
+    def _candidate(self, document: JobDocument, state: WorkerState) -> Candidate:
+        worker = state.worker
+        conditions = self._decider.conditions(document, Absent(worker.name, state.properties))
+        is_new = worker.journal_id is None
+        # Of one that never came nothing is known but what its token says: what it does not say it may still have.
+        fits = all(one.is_met or (is_new and not one.has) for one in conditions)
+        return Candidate(
+            name=worker.name,
+            stand=_stand(state) if fits else Stand.UNFIT,
+            slots=worker.slots,
+            used=state.used,
+            note=_note(state) if fits else "",
+            is_away=True,
+            conditions=conditions,
+        )
+
+
+def _stand(state: WorkerState) -> Stand:
+    """Of a worker that is not connected."""
+    worker = state.worker
+    if state.trouble:
+        return Stand.REFUSED
+    if worker.is_disconnected:
+        return Stand.DISCONNECTED
+    if not worker.is_enabled:
+        return Stand.DISABLED
+    if worker.is_draining:
+        return Stand.DRAINING
+    return Stand.NEW if worker.journal_id is None else Stand.AWAY
+
+
+def _note(state: WorkerState) -> str:
+    if state.trouble:
+        return state.trouble
+    return f"silent since {show_time(state.silent_since)}" if state.silent_since else ""
+
+
+def _what_it_does(run: Run) -> str:
+    if run.status in TERMINAL:
+        return f"it does not wait: it has ended as {run.status}"
+    if run.status is Status.ASSIGNED:
+        return f"it does not wait any more: {run.worker} was given it"
+    if run.status is Status.LOST:
+        return f"it does not wait: it is lost until {run.worker} is back"
+    return f"it does not wait: it runs on {run.worker}"
+
+
+def _group(run: Run) -> Group:
+    return (run.project, run.job, run.definition_version)

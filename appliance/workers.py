@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -11,13 +12,16 @@ import msgspec
 
 from appliance.clock import Clock
 from appliance.db.repository import Repository
-from appliance.events import Events, WorkerChanged, WorkerRevoked
+from appliance.events import Events, WorkerChanged, WorkerDisconnected, WorkerRevoked
+from appliance.grips import Strays
 from appliance.model import tokens
 from appliance.model.entities import Token, User, Worker
-from appliance.model.errors import Conflict, Forbidden, Invalid, NotFound
+from appliance.model.errors import Conflict, Invalid, NotFound
 from appliance.model.names import check_name
-from appliance.model.permissions import standing
-from appliance.model.times import show_clock_offset, show_time
+from appliance.model.permissions import SYSTEM, check_standing, standing
+from appliance.model.worker_states import Vitals, WorkerState
+
+_log = logging.getLogger(__name__)
 
 RETIRED = 100  # journals that are remembered after they were replaced
 PROPERTIES = 100  # a token's own properties, at most
@@ -35,6 +39,7 @@ class Presence(Protocol):
     def used(self, worker_id: str) -> int: ...
     def last_heard(self, worker_id: str) -> datetime | None: ...
     def refusal(self, worker_id: str) -> str: ...
+    def vitals(self, worker_id: str) -> Vitals | None: ...
 
 
 class Nobody:
@@ -56,37 +61,9 @@ class Nobody:
         """None."""
         return ""
 
-
-class WorkerState(msgspec.Struct, frozen=True):
-    """A worker and its present state. ``properties``: reported ones with those of its token over them.
-
-    ``used``: slots in use; of a worker that is not connected, the runs that it has by the last that was heard.
-    ``silent_since``: when it was last heard, if it is not connected and has been. ``refusal``: why the master does not
-    take it, such as its version (F37) or its owner (F25). ``left``: live runs of one that is refused.
-    """
-
-    worker: Worker
-    is_active: bool
-    used: int
-    properties: dict[str, Any]
-    silent_since: datetime | None = None
-    refusal: str = ""
-    left: int = 0
-
-    @property
-    def trouble(self) -> str:
-        """What an administrator should know, as a sentence; "" when all is well."""
-        verb = "waits" if self.left == 1 else "wait"
-        wait = f"; {self.left} of its runs {verb}" if self.left else ""
-        if self.worker.revoked_at is not None:
-            return f"its token was revoked by {self.worker.revoked_by} at {show_time(self.worker.revoked_at)}{wait}"
-        return f"{self.refusal}{wait}" if self.refusal else ""
-
-    @property
-    def clock(self) -> str:
-        """What is wrong with its clock, as a sentence; "" when nothing is. No run is harmed by it (F23)."""
-        off = show_clock_offset(self.worker.clock_offset)
-        return f"its clock was {off} the server's when it connected last: set it right" if off else ""
+    def vitals(self, worker_id: str) -> Vitals | None:
+        """None."""
+        return None
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -109,8 +86,9 @@ class Workers:
         events: Events,
         presence: Presence,
         random: Callable[[int], bytes],
+        strays: Strays | None = None,
     ) -> None:
-        """``random`` gives so many random bytes."""
+        """``random`` gives so many random bytes. ``strays``: what counts words that led nowhere."""
         self._store = repository.workers
         self._runs = repository.runs
         self._accounts = repository.accounts
@@ -118,6 +96,7 @@ class Workers:
         self._events = events
         self.presence = presence
         self._random = random
+        self._strays = strays or Strays()
 
     # ---- administration
 
@@ -174,17 +153,28 @@ class Workers:
             raise NotFound("no such worker")
         return worker
 
-    def enable(self, name: str, is_enabled: bool) -> WorkerState:
-        """Give it new runs, or none; what it has goes on (F43). Raises NotFound."""
-        worker = self.named(name).worker
-        return self.state(self._change(worker.id, is_enabled=is_enabled))
+    def enable(self, name: str, is_enabled: bool, by: str = SYSTEM.name) -> WorkerState:
+        """Let it work, whatever it was kept from; or give it no new runs, while what it has goes on (F43).
 
-    def drain(self, name: str, is_draining: bool) -> WorkerState:
-        """Let it finish what it has and take nothing new, until it is asked to work again. Raises NotFound."""
-        worker = self.named(name).worker
-        return self.state(self._change(worker.id, is_draining=is_draining))
+        This and the next two are one switch: each ends what another one began. They survive a restart of either side,
+        and may be said again. ``by``: who asks. Raises NotFound.
+        """
+        return self._switch(name, by, "enabled" if is_enabled else "disabled", is_enabled=is_enabled)
 
-    def remove(self, name: str) -> None:
+    def drain(self, name: str, is_draining: bool = True, by: str = SYSTEM.name) -> WorkerState:
+        """Let it finish what it has and give it nothing new, until it is enabled (W6). Not draining is enabled.
+
+        Once this has returned nothing new is given to it: what ``left`` counts then is all that it will still do.
+        """
+        return self._switch(name, by, "drained" if is_draining else "enabled", is_draining=is_draining)
+
+    def disconnect(self, name: str, by: str = SYSTEM.name) -> WorkerState:
+        """Close its connection now; it is let in again once one of the two above is asked for. Its runs go on there."""
+        state = self._switch(name, by, "disconnected", is_enabled=False, is_disconnected=True)
+        self._events.publish(WorkerDisconnected(state.worker.id))
+        return self.state(self.get(state.worker.id))
+
+    def remove(self, name: str, by: str = SYSTEM.name) -> None:
         """Delete a worker and its token; its connection is closed at once. Raises NotFound, Conflict (live runs)."""
         worker = self.named(name).worker
         if not self._store.remove(worker.id):
@@ -192,6 +182,7 @@ class Workers:
                 f"{name} still has runs: disable it and wait for them, or abort them; "
                 f"if it will never be back, give them up with: orchestra worker revoke {name} --give-up"
             )
+        _log.info("worker %s was removed by %s", worker.name, by)
         self._events.publish(WorkerRevoked(worker.id))
         self._events.publish(WorkerChanged(worker.id))
 
@@ -199,17 +190,16 @@ class Workers:
         """Take its token away; its connection is closed at once (F25). May be called again. Raises NotFound."""
         worker = self.named(name).worker
         if self._store.revoke(worker.id, by, self._clock.now()):
+            _log.info("the token of worker %s was revoked by %s", worker.name, by)
             self._events.publish(WorkerRevoked(worker.id))
             self._events.publish(WorkerChanged(worker.id))
         return self.get(worker.id)
 
-    def check_standing(self, worker_id: str) -> None:
-        """Raise Forbidden if nothing may be taken from the worker: revoked, removed, or its owner is disabled (F25)."""
+    def check_standing(self, worker_id: str) -> Worker:
+        """The worker as it is now. Raises Forbidden if nothing may be taken from it: revoked, removed, or its owner is
+        disabled (F25); Disconnected while an operator wants it to stay away (W6)."""
         worker = self._store.get(worker_id)
-        if worker is None:
-            raise Forbidden("this worker was removed")
-        if why := standing(worker, self._accounts.user(worker.owner)):
-            raise Forbidden(why)
+        return check_standing(worker, None if worker is None else self._accounts.user(worker.owner))
 
     def state(self, worker: Worker) -> WorkerState:
         """A worker with its present state."""
@@ -219,14 +209,20 @@ class Workers:
         """``runs``: how many each worker has; looked at for one that is not connected."""
         refusal = standing(worker, owner) or self.presence.refusal(worker.id)
         is_active = self.presence.is_connected(worker.id)
+        leased = runs.get(worker.id, 0)
+        used = self.presence.used(worker.id) if is_active else leased
+        refused, late = self._strays.of(worker.id)
         return WorkerState(
             worker=worker,
             is_active=is_active,
-            used=self.presence.used(worker.id) if is_active else runs.get(worker.id, 0),
+            used=used,
             properties=worker.known,
             silent_since=self.silent_since(worker),
             refusal=refusal,
-            left=runs.get(worker.id, 0) if refusal else 0,
+            left=max(used, leased),  # a slot is taken before the lease is committed
+            vitals=self.presence.vitals(worker.id),
+            refused=refused,
+            late=late,
         )
 
     def last_heard(self, worker_id: str) -> datetime | None:
@@ -248,8 +244,14 @@ class Workers:
         retired = before.retired_journals
         if before.journal_id not in (None, said.journal_id):
             retired = (*retired, str(before.journal_id))[-RETIRED:]
+        version = {}
+        if said.software != before.version_text:
+            version = {"version_before": before.version_text, "version_since": self._clock.now()}
+            if before.version_text:
+                _log.info("worker %s came back as %s; it was %s", before.name, said.software, before.version_text)
         return self._change(
             worker_id,
+            **version,
             journal_id=said.journal_id,
             retired_journals=retired,
             version_text=said.software,
@@ -275,6 +277,16 @@ class Workers:
             its = msgspec.structs.replace(token, worker_id=worker.id)
             if self._store.grant_again(after, its, worker.version):
                 return self.get(worker.id)
+
+    def _switch(self, name: str, by: str, what: str, **flags: bool) -> WorkerState:
+        worker = self.named(name).worker
+        wanted = {"is_enabled": True, "is_draining": False, "is_disconnected": False, **flags}
+        if any(getattr(worker, flag) != wanted[flag] for flag in wanted):
+            worker = self._change(worker.id, **wanted, switched_at=self._clock.now(), switched_by=by)
+            _log.info("worker %s was %s by %s", name, what, by)
+        else:
+            self._events.publish(WorkerChanged(worker.id))  # who changed it may not have told everybody yet
+        return self.state(worker)
 
     def _change(self, worker_id: str, **fields: Any) -> Worker:
         while True:

@@ -1,1 +1,1 @@
-"""systemd units, installed as ``appliance.systemd``. This release brings none yet."""
+"""systemd units, installed as ``appliance.systemd``; ``appliance.units`` fits them to a machine."""

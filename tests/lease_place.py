@@ -21,11 +21,14 @@ from appliance.master.conversation import Conversation
 from appliance.master.dispatcher import Dispatcher
 from appliance.master.roster import Roster
 from appliance.master.sweeper import Sweeper
-from appliance.model.caps import request_digest
+from appliance.model import fitting
+from appliance.model.caps import make_incarnation, request_digest
 from appliance.model.entities import Job, Project, Run, Source, Worker
+from appliance.model.fitting import Match
 from appliance.model.requests import Limits, request_of
 from appliance.recoveries import Recoveries
 from appliance.runs import Runs
+from appliance.waits import Waits
 from appliance.wire import ProtocolError
 from appliance.wire import messages as m
 from appliance.wire.master_end import Greeting, Merged
@@ -96,6 +99,7 @@ class Place:
         self.logs: Any = Logs()
         self.random = random.Random(5)
         self.has_room = True  # on the server's disk
+        self.match: Match = fitting.match
         self.requests: dict[str, str] = {}  # as the worker keeps them
         self.digests: dict[str, str] = {}  # of those
         self.put_jobs(*(jobs or (job(),)))
@@ -103,7 +107,9 @@ class Place:
 
     def restart(self) -> None:
         """Another life of the master over the same storage."""
-        self.lineage = self.repository.lineage.open_epoch(self.random.randbytes(16).hex(), "boot", self.clock.now())
+        self.lineage = self.repository.lineage.open_epoch(
+            make_incarnation(KEY, self.random.randbytes(8)), "boot", self.clock.now()
+        )
         self.events = Events()
         self.seen: list[Event] = []
         self.events.subscribe(self.seen.append)
@@ -141,6 +147,15 @@ class Place:
             holds=self.recoveries.holds,
             cancel_unwanted=self.runs.cancel_unwanted,
             may_give=lambda: self.has_room,
+            match=self.match,
+        )
+        self.waits = Waits(
+            self.repository,
+            self.workers,
+            self.clock,
+            self.dispatcher.outlook,
+            holds=self.recoveries.holds,
+            hold=self.recoveries.why,
         )
         self.sweeper = Sweeper(
             self.repository,

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.master.conversation import Conversation
+from appliance.model.caps import make_proof
 from appliance.model.entities import Lease, Recovery, Run, Worker
 from appliance.wire import frames
 from appliance.wire import messages as m
-from tests.lease_place import JOURNAL, Ear, Place
+from tests.lease_place import JOURNAL, KEY, Ear, Place
 
 OTHER_JOURNAL = "9" * 32
 
@@ -38,7 +39,9 @@ class Twins:
         return self.later.end(worker, given)
 
     def kept(self, run: Run) -> m.Held:
-        return m.Held(run=run.id, cap=self.lease(run).cap, digest=self.later.digests[run.id], state="exited")
+        lease = self.lease(run)
+        proof = make_proof(KEY, run.id, lease.worker_id, lease.journal_id)
+        return m.Held(run=run.id, cap=lease.cap, digest=self.later.digests[run.id], state="exited", proof=proof)
 
     def lease(self, run: Run) -> Lease:
         lease = self.later.repository.runs.lease(run.id)

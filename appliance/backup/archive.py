@@ -6,6 +6,7 @@ file that was cut off has none. Reading takes nothing but regular files under th
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol, cast
 
 import msgspec
 
@@ -31,7 +32,7 @@ MANIFEST_LIMIT = 1 << 20
 _GZIPPED = (".gz", ".tgz")
 _LOG = re.compile(r"logs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([0-9]{1,5})\.log(?!\n)")
 _PROJECT = re.compile(r"projects(?:/(?!\.{1,2}/|\.{1,2}$)[^/\x00-\x1f]{1,255}){1,16}(?!\n)")
-_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, UnicodeError)
+_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError)
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -140,8 +141,12 @@ def reading(path: Path) -> Iterator[Iterator[tuple[Entry, IO[bytes]]]]:
     """The entries in order, each with its content to read before the next. Raises Invalid for what is no backup."""
     with path.open("rb") as file:
         try:
-            with tarfile.open(fileobj=file, mode="r|*", bufsize=PIECE) as tar:
+            is_packed = file.peek(2)[:2] == b"\x1f\x8b"
+            source = cast(IO[bytes], gzip.GzipFile(fileobj=file) if is_packed else file)
+            with tarfile.open(fileobj=source, mode="r|", bufsize=PIECE) as tar:
                 yield _entries(tar)
+            while source.read(PIECE):  # to the end, where gzip compares its checksum
+                pass
         except _UNREADABLE as error:
             raise Invalid(f"{path} is no whole backup ({error}); take another one") from None
 

@@ -55,6 +55,12 @@ def _meaning(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return FAILED, f"{name}{error.strerror or error}"
+    if isinstance(error, ImportError) and "executable stack" in str(error):
+        allowed = "MemoryDenyWriteExecute=no in a drop-in of its unit (systemctl edit)"
+        return (
+            CONFIGURATION,
+            f"this interpreter needs memory that is written and executed: {error}; allow it with {allowed}",
+        )
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
     return FAILED, f"a bug of ours, please report it: {type(error).__name__} at {place}: {error}"

@@ -49,7 +49,7 @@ def list_runs(
     until: str | None,
     limit: int,
 ) -> None:
-    """Runs, newest first. Why one waits is not looked up for lists: 'orchestra run show' says it."""
+    """Runs, newest first. Why one waits is not looked up for lists: 'orchestra run why' says it."""
     with options.client() as client:
         found = client.runs(
             limit=limit,
@@ -116,6 +116,34 @@ def _receipt(log: Document) -> str:
     if not log.get("complete"):
         return "not complete"
     return "complete and verified" if log.get("verified") else "complete"
+
+
+@run.command(example="orchestra run why website/test#latest")
+@click.argument("name", metavar="RUN", type=RUN)
+@click.option(
+    "--limit", type=Whole(1, 1000), metavar="N", default=20, show_default=True, help="So many workers at most."
+)
+@pass_globals
+def why(options: Globals, name: str, limit: int) -> None:
+    """Why a run waits, and how each worker stands to it: those that come nearest to having it are first."""
+    with options.client() as client:
+        found = client.why(client.named_run(name)["id"], limit=limit)
+    if options.as_json:
+        output.write_json(found)
+        return
+    place = f"number {found['position']} of {found['waiting']}" if found["position"] else None
+    output.fields({"run": run_name(found), "status": found["status"], "why": found["sentence"], "queue": place})
+    count = sum(found["workers"].values())
+    if found["needs"]:
+        output.say("")
+        output.table(("NEEDS", "MET BY"), [(one["needs"], f"{one['met_by']} of {count}") for one in found["needs"]])
+    if found["items"]:
+        output.say("")
+        output.table(
+            ("WORKER", "STATE", "WHY"), [(one["worker"], one["state"], one["sentence"]) for one in found["items"]]
+        )
+    if count > len(found["items"]):
+        output.notice(f"{count - len(found['items'])} more workers; see them with --limit {min(count, 1000)}")
 
 
 @run.command(example="orchestra run log website/test#latest --follow")

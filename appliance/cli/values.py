@@ -132,6 +132,17 @@ def _expiry(text: str) -> float | None:
     return seconds
 
 
+def _network(text: str) -> str:
+    import ipaddress
+
+    try:
+        return text if text == "localhost" else str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise Invalid(
+            f"{text[:_TEXT_LIMIT]!r} is no IP address or network, such as 10.0.0.0/8, nor localhost"
+        ) from None
+
+
 def worker_token(text: str) -> str:
     """The text of a worker's token. Raises Invalid, saying what it is instead."""
     from appliance.model import tokens
@@ -156,6 +167,7 @@ KEY = Text("KEY", check_key)
 JOB = Text("PROJECT/JOB", _job)
 RUN = Text("RUN", _run)
 ID = Text("ID", _id)
+NETWORK = Text("ADDRESS", _network)
 FILE = Place(path_type=Path, dir_okay=False)
 DIRECTORY = Place(path_type=Path, file_okay=False)
 EXISTING = Place(path_type=Path, exists=True)

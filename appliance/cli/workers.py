@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli import output
+from appliance.cli import output, systemd
 from appliance.cli.base import Globals, Group, pass_globals
 from appliance.cli.credentials import check_private, read_token
+from appliance.cli.draining import disconnect, drain
 from appliance.cli.values import DIRECTORY, DURATION, FILE, URL, WORKER, Whole, pairs, worker_token
 from appliance.model.errors import Conflict, Forbidden, Invalid
 from appliance.model.matching import read_property
+from appliance.model.sizes import show_bytes
 from appliance.model.times import show_clock_offset
 
 if TYPE_CHECKING:
@@ -58,20 +60,24 @@ def list_workers(options: Globals) -> None:
     rows = [
         (
             one["name"],
-            _state(one),
-            one["is_enabled"],
+            one["state"],
             f"{one['used']} of {one['slots']}",
+            _load(one),
+            _disk(one),
+            one.get("version"),
             one.get("last_contact_at"),
         )
         for one in found
     ]
-    output.table(("WORKER", "STATE", "ENABLED", "SLOTS USED", "LAST CONTACT"), rows)
+    output.table(("WORKER", "STATE", "SLOTS USED", "LOAD", "DISK FREE", "VERSION", "LAST CONTACT"), rows)
 
 
-def _state(one: Mapping[str, Any]) -> str:
-    if one.get("revoked_at"):
-        return "revoked"
-    return "connected" if one["is_active"] else "away"
+def _load(one: Mapping[str, Any]) -> str | None:
+    return None if one.get("load") is None else f"{one['load']:.2f}"
+
+
+def _disk(one: Mapping[str, Any]) -> str | None:
+    return None if one.get("disk_free") is None else show_bytes(one["disk_free"])
 
 
 @worker.command(example="orchestra worker show build-1")
@@ -85,16 +91,22 @@ def show(options: Globals, name: str) -> None:
         output.write_json(found)
     else:
         off = show_clock_offset(found.get("clock_offset", 0.0))
+        before = found.get("version_before")
         output.fields(
             {
                 "worker": found["name"],
-                "state": _state(found),
-                "trouble": found.get("trouble"),
-                "enabled": found["is_enabled"],
+                "state": found["state"],
+                "that means": found["sentence"],
+                "runs left": found["left"] or None,
                 "slots": f"{found['used']} of {found['slots']} in use",
+                "load": _load(found),
+                "disk free": _disk(found),
                 "last contact": found.get("last_contact_at"),
                 "clock": off and f"{off} the server's",
                 "version": found.get("version"),
+                "version before": before and f"{before}, until {found['version_since']}",
+                "messages refused": found.get("refused") or None,
+                "messages late": found.get("late") or None,
                 "added by": found.get("owner"),
                 "properties": found.get("properties"),
             }
@@ -105,7 +117,7 @@ def show(options: Globals, name: str) -> None:
 @click.argument("name", type=WORKER)
 @pass_globals
 def enable(options: Globals, name: str) -> None:
-    """Let a worker take runs again."""
+    """Let a worker take runs again, whatever it was kept from: it was disabled, drained or disconnected."""
     with options.client() as client:
         changed = client.enable_worker(name, True)
     output.done(options.as_json, changed, f"{name} is enabled")
@@ -119,6 +131,10 @@ def disable(options: Globals, name: str) -> None:
     with options.client() as client:
         changed = client.enable_worker(name, False)
     output.done(options.as_json, changed, f"{name} is disabled; what it runs goes on")
+
+
+worker.add_command(drain)
+worker.add_command(disconnect)
 
 
 @worker.command(example="orchestra worker revoke build-1 --give-up")
@@ -159,6 +175,7 @@ def remove(options: Globals, name: str) -> None:
 @click.option("--environment", metavar="K=V", multiple=True, callback=pairs, help="Given to every command.")
 @click.option("--data", type=DIRECTORY, metavar="DIR", help="The worker's data directory.")
 @click.option("--insecure-http", is_flag=True, help="Send the token over plain HTTP to another machine.")
+@click.option("--systemd", "as_unit", is_flag=True, help="Let systemd run it, from now on (as root).")
 @pass_globals
 def join(
     options: Globals,
@@ -171,18 +188,22 @@ def join(
     environment: dict[str, str],
     data: Path | None,
     insecure_http: bool,
+    as_unit: bool,
 ) -> None:
     """Make this machine a worker.
 
     Tries URL and token (- asks for it, or takes it from stdin), stores them, and says what to do next. What the server
     refuses is not stored. Of a machine that has joined before, what is not named here stays as it is.
     """
+    from appliance import units
     from appliance.client import Unreachable
     from appliance.clock import SystemClock
     from appliance.config import WORKER_FILE, worker_directory, write_worker_file
     from appliance.worker.joining import try_connection
 
     context = click.get_current_context()
+    if as_unit:
+        units.check_machine()  # before the token is used
     if fingerprint is not None:
         raise click.UsageError("--fingerprint is not supported by this version: leave it out", context)
     try:
@@ -197,23 +218,31 @@ def join(
         raise Unreachable(f"{tried.trouble}; nothing was stored")
     if name and tried.name and name != tried.name:
         raise Conflict(f"this token belongs to the worker {tried.name!r}, not to {name!r}; nothing was stored")
-    directory = worker_directory(data or options.data)
+    known_as = tried.name or name or ""
+    if as_unit and not known_as:
+        raise Unreachable(f"{tried.trouble}; nothing was stored: try again later, or name the worker with --name")
+    directory = worker_directory(data or options.data or (units.worker_place(known_as) if as_unit else None))
     was_there = (directory / WORKER_FILE).exists()
-    file = write_worker_file(
-        directory,
-        url=server,
-        token=token,
-        name=tried.name or name or "",
-        slots=slots,
-        properties={key: read_property(text) for key, text in properties.items()},
-        environment=environment if was_there else {PYTHON: sys.executable, **environment},
-    )
+    with units.acting_as_owner(directory):
+        file = write_worker_file(
+            directory,
+            url=server,
+            token=token,
+            name=known_as,
+            slots=slots,
+            properties={key: read_property(text) for key, text in properties.items()},
+            environment=environment if was_there else {PYTHON: sys.executable, **environment},
+        )
     output.notice(f"changed {file}: what was not given stays as it was" if was_there else f"wrote {file}")
     start = "orchestra worker run" if file.parent == worker_directory() else f"orchestra worker run --config {file}"
+    if as_unit:
+        start = f"orchestra systemd install --worker {known_as} --config {file} --now"
     if tried.trouble:
         raise Unreachable(f"{tried.trouble}; everything is stored: run this again to try, or {start!r} to go on trying")
-    output.notice(f"the server knows this worker as {tried.name or name}")
+    output.notice(f"the server knows this worker as {known_as}")
     _warn(tried)
+    if as_unit:
+        start = systemd.run_worker(known_as, file)
     if options.as_json:
         offset = tried.clock_offset
         output.write_json(

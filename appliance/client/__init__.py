@@ -180,6 +180,22 @@ class Client:
         """Lay values over the results, key by key; answers all results."""
         return self._http.document("PATCH", f"{run_path(run_id)}/results", body=dict(values))
 
+    def why(self, run_id: str, *, limit: int = 100, cursor: str | None = None) -> Document:
+        """Why a run waits: ``{kind, sentence, position, waiting, needs, workers, items, next}``.
+
+        ``items`` are workers, at most ``limit``, those that come nearest to having the run first; the next ones follow
+        behind the ``cursor`` that ``next`` is.
+        """
+        query: Document = {"limit": limit}
+        if cursor is not None:
+            query["cursor"] = cursor
+        return self._http.document("GET", f"{run_path(run_id)}/why", query=query)
+
+    def queue(self, *, limit: int | None = None, **where: str | Sequence[str] | None) -> Iterator[Document]:
+        """Runs that wait, in the order in which they are given out, with ``waits`` and ``position``. Filters:
+        ``project, job, why``."""
+        return self._http.items("/api/v1/queue", {name: value for name, value in where.items() if value}, limit)
+
     def cancel(self, run_id: str) -> Document:
         """Ask that a run that has not begun never does; answers the run with ``outcome`` and ``message``.
 
@@ -230,8 +246,16 @@ class Client:
         )
 
     def enable_worker(self, name: str, is_enabled: bool) -> Document:
-        """Let a worker take runs, or not; what it runs goes on."""
+        """Let a worker take runs, whatever it was kept from; or not, while what it runs goes on."""
         return self._http.document("PATCH", f"/api/v1/workers/{part(name)}", body={"is_enabled": is_enabled})
+
+    def drain_worker(self, name: str) -> Document:
+        """Let a worker finish what it has and take nothing new until it is enabled; ``is_drained`` says when it has."""
+        return self._http.document("POST", f"/api/v1/workers/{part(name)}/drain")
+
+    def disconnect_worker(self, name: str) -> Document:
+        """Close a worker's connection until it is enabled. Its runs go on there."""
+        return self._http.document("POST", f"/api/v1/workers/{part(name)}/disconnect")
 
     def revoke_worker(self, name: str, runs: str = "keep") -> Document:
         """Take a worker's token away. ``runs``: keep, abort (when it is back), or give_up (now, for good)."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from appliance.model.entities import Lineage, Recovery
 
+LOST_LIFE = 0  # in place of an epoch
 NUMBERS_SKIPPED = 1000  # of each job by a recovery, past all that are known (F24)
 
 
@@ -18,8 +19,12 @@ class LineageStore(ABC):
         """Begin a life of the master: epoch + 1. The first call makes the cluster id of ``incarnation``."""
 
     @abstractmethod
-    def knows(self, epoch: int, incarnation: str) -> bool:
-        """Whether this pair was ever issued here. ``False``: this database was restored from an older backup."""
+    def epoch_of(self, incarnation: str) -> int | None:
+        """Which life of the master this is. LOST_LIFE: one that ``lose`` has noted. ``None``: none known here."""
+
+    @abstractmethod
+    def lose(self, incarnation: str) -> None:
+        """Note a life that came after the backup this database is: the recovery that it calls for has begun (F24)."""
 
     @abstractmethod
     def clock_mark(self) -> datetime | None:
@@ -31,7 +36,8 @@ class LineageStore(ABC):
 
     @abstractmethod
     def begin_recovery(self, began_at: datetime, backup_at: datetime | None = None) -> Recovery:
-        """This database is an older one (F24): note every worker as not merged and every live run as waiting.
+        """This database is an older one (F24): note every worker as not merged, with the journal that is known of it,
+        and every live run as waiting.
 
         Every job's numbers go on NUMBERS_SKIPPED further, so that none is given twice; those of a job that is new begin
         there until all workers have merged. If nobody has merged yet, a second call without ``backup_at`` is the same
@@ -60,6 +66,10 @@ class LineageStore(ABC):
     @abstractmethod
     def could_not_recover(self, run_id: str) -> bool:
         """Whether a recovery, any of them, has failed to bring this run back."""
+
+    @abstractmethod
+    def came_back(self, run_id: str, cap: str) -> bool:
+        """Whether this database knows that the assignment with this cap was given and taken back."""
 
     @abstractmethod
     def release(self, by: str, at: datetime) -> Recovery | None:

@@ -183,7 +183,10 @@ class RunStore(ABC):
 
     @abstractmethod
     def take_back(self, run: Run, if_version: int) -> bool:
-        """Store the run without its lease: pending again, or cancelled by way of pending, at once (4.2)."""
+        """Store the run without its lease: pending again, or cancelled by way of pending, at once (4.2).
+
+        The cap of the lease is remembered: see ``LineageStore.came_back``.
+        """
 
     @abstractmethod
     def replace(self, run: Run, if_version: int) -> bool:
@@ -374,6 +377,10 @@ class Repository(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish what was accepted, then disconnect. A second call does nothing."""
+
+    @abstractmethod
+    def beat(self) -> None:
+        """Return once whoever writes has come by: not while it is stuck (F44). Raises Unavailable when not open."""
 
     @abstractmethod
     def check(self) -> list[str]:

@@ -19,10 +19,11 @@ from appliance.db.logs import Gap
 from appliance.events import Events, LogGrew, RunChanged, WorkerChanged
 from appliance.inventories import Inventories
 from appliance.leases import Assignment, Holder, Leases
+from appliance.master.messenger import farewell
 from appliance.master.recalling import Recalling
 from appliance.master.roster import Roster, Seat, Voice
 from appliance.model.entities import Run, Worker
-from appliance.model.errors import ApplianceError, Forbidden, Full, NotFound, Unavailable
+from appliance.model.errors import ApplianceError, Forbidden, Full, Unavailable
 from appliance.model.run_state import IllegalTransition
 from appliance.model.sizes import show_count
 from appliance.runs import Runs
@@ -85,10 +86,9 @@ class Conversation:
         hello = greeting.hello
         now = self._clock.now()
         try:
-            worker = self._workers.get(self.worker.id)
-            self._workers.check_standing(worker.id)
-        except (NotFound, Forbidden) as error:
-            self._voice.close(Close.REVOKED, str(error))
+            worker = self._workers.check_standing(self.worker.id)
+        except Forbidden as error:
+            self._voice.close(*farewell(error))
             return
         if hello.journal in worker.retired_journals:
             _log.warning("security: worker %s came with a journal that was replaced", worker.name)
@@ -107,6 +107,12 @@ class Conversation:
             self._roster.rise(before)
             before.voice.close(Close.SUPERSEDED, "a newer connection of this worker took over")
         offset = hello.at - now.timestamp()
+        holder = Holder(worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3))
+        try:
+            is_recovering = self._inventories.recalls.begin_if_older(holder, hello, greeting.held)
+        except Forbidden as error:
+            self._voice.close(Close.OTHER_CLUSTER, str(error))
+            return
         self._wall = now.timestamp() - self._clock.monotonic()
         self.worker = worker = self._workers.register(
             worker.id,
@@ -119,11 +125,8 @@ class Conversation:
             ),
         )
         self._inventories.reset(worker.id, hello.journal)
-        self._holder = Holder(
-            worker_id=worker.id, journal_id=hello.journal, name=worker.name, clock_offset=round(offset, 3)
-        )
+        self._holder = holder
         self._epoch = hello.epoch
-        is_recovering = self._inventories.recalls.begin_if_older(self._holder, hello, greeting.held)
         merge = self._inventories.reconcile(
             self._holder, greeting.held, takes_work=worker.takes_work, is_recovering=is_recovering
         )
@@ -139,10 +142,11 @@ class Conversation:
             # Before the welcome: a run may end with the first word after it, and must find its slot to give it back.
             self._roster.sit(seat, merge.slots)
         try:
-            self._workers.check_standing(worker.id)  # it was taken away meanwhile: nobody saw a seat to be emptied
+            # It was taken away, or drained, meanwhile: nobody saw a seat to be emptied or changed.
+            self._roster.update(self._workers.check_standing(worker.id))
         except Forbidden as error:
             self.retire()
-            self._voice.close(Close.REVOKED, str(error))
+            self._voice.close(*farewell(error))
             return
         welcome(merge.merged)
         seat.is_greeting = False
@@ -314,15 +318,18 @@ class Conversation:
                 _log.warning("worker %s declined run %s: %s", holder.name, run_id, reason)
                 if self.seat is not None:
                     self.seat.has_declined = True  # it would only decline again; its next beat ends this
+                    self.seat.declined_why = reason
                 self._leases.unknown(holder, run_id)
             case m.Drain(on=on):
                 if self.seat is not None:
                     self.seat.wants_drain = on
                     self._events.publish(WorkerChanged(holder.worker_id))
-            case m.Beat():
-                if self.seat is not None and self.seat.has_declined:
-                    self.seat.has_declined = False
-                    self._events.publish(WorkerChanged(holder.worker_id))
+            case m.Beat(load=load, disk_free=disk_free):
+                if self.seat is not None:
+                    self.seat.load, self.seat.disk_free = load, disk_free
+                    if self.seat.has_declined:
+                        self.seat.has_declined = False
+                        self._events.publish(WorkerChanged(holder.worker_id))
             case m.ErrorReply(code=code, text=text):
                 _log.warning("worker %s reports %s: %s", holder.name, code, text)
             case m.Forgotten() | Greeting():
@@ -351,6 +358,6 @@ class Conversation:
             self._acked.pop((record.run, stream), None)
             self._gaps.pop((record.run, stream), None)
         if nack is None:
-            self._voice.say(m.Committed, run=record.run)
+            self._voice.say(m.Committed, run=record.run, proof=self._inventories.recalls.proof(holder, record.run))
         else:
             self._voice.say(m.Nack, run=nack.run, sizes=nack.sizes, restart=nack.restart)

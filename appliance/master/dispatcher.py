@@ -7,26 +7,27 @@ free workers, not on the number of waiting runs.
 
 from __future__ import annotations
 
-import heapq
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable
-from datetime import datetime
-
-import msgspec
+from collections.abc import Callable, Mapping
 
 from appliance.background import Loop
 from appliance.db.repository import Repository, RunKey
 from appliance.events import Event, Events, ProjectsChanged, RecoveryChanged, RunChanged, WorkerChanged
 from appliance.job_versions import JobVersions
 from appliance.leases import Assignment, Leases
+from appliance.master.judge import Judge
+from appliance.master.line import Group, Key, Lines
+from appliance.master.outlook import Outlook
 from appliance.master.roster import Roster, Seat
-from appliance.model import definitions, matching, run_state
+from appliance.model import fitting, run_state
+from appliance.model.definitions import JobDocument
 from appliance.model.entities import Run
 from appliance.model.errors import ApplianceError, Unavailable
+from appliance.model.fitting import Match
 from appliance.model.requests import Limits, request_of
 from appliance.model.run_state import IllegalTransition, Status
+from appliance.model.waiting import Wait, Why
 from appliance.wire import messages as m
 
 _log = logging.getLogger(__name__)
@@ -34,20 +35,14 @@ _log = logging.getLogger(__name__)
 PAGE = 1000
 RETRY_AFTER = 2.0  # seconds after which storage that refused a grant is asked again (F19)
 
-Group = tuple[str, str, str]  # project, job, definition version
-Match = Callable[[definitions.JobDocument, Seat], list[str]]
+_DISK_FULL = Wait(Why.DISK_FULL, "waits until the server's disk has room again: nothing new is started meanwhile")
 
 
-def match(document: definitions.JobDocument, seat: Seat) -> list[str]:
-    """Why this worker cannot have runs of this job; empty = it can. Replace it to change the matching (X14)."""
-    return matching.unmet(document.requires, document.properties, seat.properties)
-
-
-class _Waiting(msgspec.Struct, order=True):
-    """A pending run in the queue: oldest first."""
-
-    created_at: datetime
-    run_id: str
+def _trouble(error: Exception) -> Wait:
+    """Why a run waits that could not be given for this error."""
+    if isinstance(error, Unavailable):
+        return Wait(Why.STORAGE, f"waits until the server can store it again: {error}")
+    return Wait(Why.FAILED, f"waits: the server failed when it gave it out, and its log says more: {error}")
 
 
 class Dispatcher:
@@ -63,7 +58,7 @@ class Dispatcher:
         run_token: Callable[[str], str],
         versions: JobVersions,
         limits: Limits,
-        match: Match = match,
+        match: Match = fitting.match,
         may_give: Callable[[], bool] = lambda: True,
         holds: Callable[[str], bool] = lambda _: False,
         cancel_unwanted: Callable[[Run], object] = lambda _: None,
@@ -77,19 +72,17 @@ class Dispatcher:
         self._events = events
         self._epoch = epoch
         self._run_token = run_token
-        self._versions = versions
         self._limits = limits
-        self._match = match
+        self._judge = Judge(repository, versions, match)
+        self._versions = versions
         self._may_give = may_give
         self._holds = holds
         self._cancel_unwanted = cancel_unwanted
-        self._lock = threading.Lock()
-        self._queues: dict[Group, list[_Waiting]] = {}
-        self._queued: set[str] = set()  # all that wait here, held or not
-        self._held: dict[str, tuple[Group, _Waiting]] = {}
+        self._lines = Lines(holds)
         self._let_go: deque[str] = deque()  # to be looked at again, if they are held no more
-        self._is_off: dict[tuple[str, str], bool] = {}
-        self._configurations = 0  # how often what _is_off holds was forgotten
+        self._refused: dict[Group, Wait] = {}  # what could not be given in the last step, though a worker was there
+        self._trouble: Wait | None = None  # what ended the last step early
+        self.outlook = Outlook(self._lines, self._judge, roster, self._found)
         self._loop = Loop("dispatcher", self.step)
 
     def start(self) -> None:
@@ -117,11 +110,20 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """How many runs wait here."""
-        return len(self._queued)
+        return len(self._lines)
 
     def step(self) -> float | None:
         """Give out everything that can be given now."""
-        refused: set[Group] = set()
+        refused: dict[Group, Wait] = {}
+        try:
+            again = self._give_out(refused)
+        except Exception as error:
+            self._trouble = _trouble(error)
+            raise
+        self._refused, self._trouble = refused, None
+        return again
+
+    def _give_out(self, refused: dict[Group, Wait]) -> float | None:
         again = self._look_at_let_go()
         while self._may_give():
             with self._roster.lock:
@@ -131,18 +133,18 @@ class Dispatcher:
             chosen = self._choose(seats, refused)
             if chosen is None:
                 return again
-            group, waiting, seat = chosen
+            group, key, seat = chosen
             try:
-                self._give(waiting.run_id, group, seat)
+                self._give(key, group, seat)
             except Unavailable as error:
-                _log.warning("run %s could not be given and waits a little: %s", waiting.run_id, error)
-                self._requeue(group, waiting)
-                refused.add(group)
+                _log.warning("run %s could not be given and waits a little: %s", key[1], error)
+                self._lines.put(group, key)
+                refused[group] = _trouble(error)
                 again = RETRY_AFTER
-            except ApplianceError:
-                _log.exception("run %s waits until something changes: it could not be given", waiting.run_id)
-                self._requeue(group, waiting)
-                refused.add(group)
+            except ApplianceError as error:
+                _log.exception("run %s waits until something changes: it could not be given", key[1])
+                self._lines.put(group, key)
+                refused[group] = _trouble(error)
         return again
 
     # ---- the queue
@@ -153,51 +155,25 @@ class Dispatcher:
                 if run.status is Status.PENDING:
                     self._enqueue(run)
                     self._loop.wake()
-                elif run.status not in run_state.LEASED:
+                    return
+                self._lines.remove(run)
+                if run.status not in run_state.LEASED:
                     self._roster.free_slot(run.id)
                     self._loop.wake()
             case ProjectsChanged():
-                with self._lock:
-                    self._is_off.clear()
-                    self._configurations += 1
+                self._judge.forget()
                 self._loop.wake()
             case RecoveryChanged():
-                self._sort_anew()
+                self._let_go.extend(self._lines.sort_anew())
                 self._loop.wake()
             case WorkerChanged():
                 self._loop.wake()
 
     def _enqueue(self, run: Run) -> None:
         self._roster.free_slot(run.id)  # it may have come back from a worker
-        with self._lock:
-            if run.should_cancel or run.should_abort:
-                self._let_go.append(run.id)
-            if run.id not in self._queued:
-                self._put((run.project, run.job, run.definition_version), _Waiting(run.created_at, run.id))
-
-    def _requeue(self, group: Group, waiting: _Waiting) -> None:
-        with self._lock:
-            if waiting.run_id not in self._queued:
-                self._put(group, waiting)
-
-    def _put(self, group: Group, waiting: _Waiting) -> None:
-        self._queued.add(waiting.run_id)
-        if self._holds(waiting.run_id):
-            self._held[waiting.run_id] = (group, waiting)
-        else:
-            heapq.heappush(self._queues.setdefault(group, []), waiting)
-
-    def _sort_anew(self) -> None:
-        """Other runs are held now than before."""
-        with self._lock:
-            queued = [(group, waiting) for group, queue in self._queues.items() for waiting in queue]
-            held = dict(self._held)
-            queued += held.values()
-            self._queues.clear()
-            self._held.clear()
-            for group, waiting in queued:
-                self._put(group, waiting)
-            self._let_go.extend(held.keys() - self._held.keys())
+        if run.should_cancel or run.should_abort:
+            self._let_go.append(run.id)
+        self._lines.add(run)
 
     def _look_at_let_go(self) -> float | None:
         """Cancel what is not wanted any more; answers when to try again what the storage refused."""
@@ -212,72 +188,55 @@ class Dispatcher:
             self._let_go.popleft()
         return None
 
-    def _choose(self, seats: list[Seat], refused: set[Group]) -> tuple[Group, _Waiting, Seat] | None:
-        """The oldest waiting run that a seat can have, taken from the queue, and the least loaded such seat."""
-        with self._lock:
-            heads = sorted((queue[0], group) for group, queue in self._queues.items() if group not in refused)
-        for _, group in heads:
-            if self._off(group):
+    def _choose(self, seats: list[Seat], refused: dict[Group, Wait]) -> tuple[Group, Key, Seat] | None:
+        """The oldest waiting run that a seat can have, taken from the line, and the least loaded such seat."""
+        for _, group in self._lines.heads():
+            document = self._look(group, refused)
+            if isinstance(document, Wait):
+                if document.why is Why.UNREADABLE and group not in refused:
+                    _log.error("runs of %s/%s wait: %s", *group[:2], document.sentence)
+                    refused[group] = document
                 continue
-            try:
-                document = self._versions.get(group[2])
-            except (LookupError, ApplianceError) as error:
-                _log.error("runs of %s/%s wait: their definition cannot be read: %s", *group[:2], error)
-                refused.add(group)
-                continue
-            fits = [seat for seat in seats if not self._match(document, seat)]
-            if not fits:
-                continue
-            with self._lock:
-                queue = self._queues.get(group)
-                if not queue:
-                    continue
-                waiting = self._pop(group, queue)  # perhaps an older one, which came in while we looked
-            return group, waiting, max(fits, key=lambda seat: (seat.free / seat.slots, seat.name))
+            fits = [seat for seat in seats if self._judge.fits(group[2], document, seat)]
+            key = self._lines.pop(group) if fits else None  # perhaps an older one, which came in while we looked
+            if key is not None:
+                return group, key, max(fits, key=lambda seat: (seat.free / seat.slots, seat.name))
         return None
 
-    def _pop(self, group: Group, queue: list[_Waiting]) -> _Waiting:
-        waiting = heapq.heappop(queue)
-        self._queued.discard(waiting.run_id)
-        if not queue:
-            del self._queues[group]
-        return waiting
+    def _look(self, group: Group, refused: Mapping[Group, Wait]) -> Wait | JobDocument:
+        """Why no worker is even looked for, or what the runs of the group execute. ``refused``: what could not be given
+        though a worker was there."""
+        if obstacle := self._judge.off(group) or refused.get(group):
+            return obstacle
+        return self._judge.document(group) if self._may_give() else _DISK_FULL
 
-    def _off(self, group: Group) -> bool:
-        """Whether the project or the job is disabled (D4): then its runs wait."""
-        key = group[:2]
-        with self._lock:
-            is_off, seen = self._is_off.get(key), self._configurations
-        if is_off is None:
-            project = next((one for one in self._repository.projects.projects() if one.identifier == key[0]), None)
-            job = self._repository.projects.job(*key)
-            is_off = project is None or job is None or not (project.is_enabled and job.is_enabled)
-            with self._lock:
-                if seen == self._configurations:  # else it changed while we looked, and this may be old
-                    self._is_off[key] = is_off
-        return is_off
+    def _found(self, group: Group) -> Wait | JobDocument:
+        """The same as the last step found it."""
+        return self._trouble or self._look(group, self._refused)
 
     # ---- the gift
 
-    def _give(self, run_id: str, group: Group, seat: Seat) -> None:
+    def _give(self, key: Key, group: Group, seat: Seat) -> None:
+        run_id = key[1]
         run = self._repository.runs.get(run_id)
         worker = self._repository.workers.get(seat.worker_id)
         if run is None or run.status is not Status.PENDING:
+            self._lines.forget(run_id)
             return  # cancelled or deleted meanwhile
         if self._holds(run_id):
-            self._requeue(group, _Waiting(run.created_at, run.id))
+            self._lines.put(group, key)
             return
         if run.should_cancel or run.should_abort:
             self._cancel_unwanted(run)
             return
         if worker is None or worker.journal_id != seat.journal_id:
-            self._requeue(group, _Waiting(run.created_at, run.id))
-            seat.takes_work = False  # it was removed, or is about to be superseded
+            self._lines.put(group, key)
+            seat.is_gone = True  # it was removed, or is about to be superseded
             return
         request = request_of(run, self._versions.get(group[2]), self._limits)
         with self._roster.lock:
             if self._roster.seat(seat.worker_id) is not seat or not seat.free:
-                self._requeue(group, _Waiting(run.created_at, run.id))
+                self._lines.put(group, key)
                 return
             slot = self._roster.take_slot(seat, run_id)
         try:

@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
@@ -32,7 +32,7 @@ from appliance.master.live import Live
 from appliance.master.messenger import Messenger
 from appliance.master.roster import Roster
 from appliance.model.entities import Lineage, Worker
-from appliance.model.errors import ApplianceError, Forbidden, Unauthenticated, Unavailable
+from appliance.model.errors import ApplianceError, Disconnected, Forbidden, Unauthenticated, Unavailable
 from appliance.model.permissions import Principal
 from appliance.wire import (
     CLOSE_WITHIN,
@@ -123,6 +123,14 @@ class Gateway:
             return
         taken.setblocking(False)
         asyncio.run_coroutine_threadsafe(self._adopt(taken, head), loop)
+
+    def beat(self) -> None:
+        """Return once the thread has come by: not while it is stuck (F44). Raises RuntimeError if it has ended."""
+        if self._loop is None:
+            raise RuntimeError("the gateway has not been started")
+        passed = threading.Event()
+        self._loop.call_soon_threadsafe(passed.set)
+        passed.wait()
 
     def stop(self, timeout: float = 3.0) -> None:
         """Close every connection with 1012; workers come back by themselves. Runs are left alone (F02)."""
@@ -239,6 +247,8 @@ class Gateway:
             return None
         except Unauthenticated as error:
             return _refuse(connection, 401, str(error))
+        except Disconnected as error:
+            return _refuse(connection, 403, str(error), {WORKER_STATE_HEADER: "disconnected"})
         except Forbidden as error:
             return _refuse(connection, 403, str(error))
         except ApplianceError as error:
@@ -366,9 +376,9 @@ def _pile(connection: Connection, conversation: Conversation, run_id: str, strea
         connection.done(count)
 
 
-def _refuse(connection: ServerConnection, status: int, text: str) -> Response:
+def _refuse(connection: ServerConnection, status: int, text: str, headers: Mapping[str, str] = {}) -> Response:
     response = connection.respond(http.HTTPStatus(status), text + "\n")
-    for name, value in REFUSAL_HEADERS.items():
+    for name, value in {**REFUSAL_HEADERS, **headers}.items():
         response.headers[name] = value
     return response
 

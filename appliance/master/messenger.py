@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from appliance.db.repository import Repository
-from appliance.events import AccountChanged, Event, RecoveryChanged, RunChanged, WorkerChanged, WorkerRevoked
+from appliance.events import (
+    AccountChanged,
+    Event,
+    RecoveryChanged,
+    RunChanged,
+    WorkerChanged,
+    WorkerDisconnected,
+    WorkerRevoked,
+)
 from appliance.master.roster import Roster, Seat
 from appliance.model import run_state
-from appliance.model.permissions import standing
+from appliance.model.errors import Disconnected, Forbidden
+from appliance.model.permissions import check_standing
 from appliance.wire import Close
 from appliance.wire import messages as m
 
@@ -26,8 +35,8 @@ class Messenger:
                 if seat is not None:
                     kind = m.Abort if run.should_abort else m.Withdraw
                     seat.voice.say(kind, run=run.id)
-            case WorkerRevoked(worker_id=worker_id):
-                _send_away(self._roster.seat(worker_id), "this worker's token was revoked")
+            case WorkerRevoked(worker_id=worker_id) | WorkerDisconnected(worker_id=worker_id):
+                self._send_away(worker_id)
             case AccountChanged(user=user):
                 self._look_at_workers_of(user)
             case RecoveryChanged():
@@ -37,12 +46,27 @@ class Messenger:
                 if worker is not None:
                     self._roster.update(worker)
 
+    def _send_away(self, worker_id: str) -> None:
+        seat = self._roster.seat(worker_id)
+        if seat is None:
+            return
+        worker = self._repository.workers.get(worker_id)
+        try:
+            check_standing(worker, self._repository.accounts.user(seat.owner))
+        except Forbidden as error:
+            _send_away(seat, error)
+        else:  # it was enabled again, or has a new token, in this moment: it comes back at once
+            _send_away(seat, Disconnected("it was disconnected, and may come back"))
+
     def _look_at_workers_of(self, user: str) -> None:
         owner = self._repository.accounts.user(user)
         for seat in self._roster.seats():
-            worker = self._repository.workers.get(seat.worker_id) if seat.owner == user else None
-            if worker is not None and (why := standing(worker, owner)):
-                _send_away(seat, why)
+            if seat.owner != user:
+                continue
+            try:
+                check_standing(self._repository.workers.get(seat.worker_id), owner)
+            except Forbidden as error:
+                _send_away(seat, error)
 
     def _call_back(self) -> None:
         """The database turned out to be older: connected workers must tell all that they hold before they get more."""
@@ -54,8 +78,12 @@ class Messenger:
                 seat.voice.close(Close.RESTART, "the server was restored from a backup: come back")
 
 
-def _send_away(seat: Seat | None, why: str) -> None:
-    """Take nothing more from a worker, and close its connection (F25)."""
-    if seat is not None:
-        seat.voice.retire()
-        seat.voice.close(Close.REVOKED, why)
+def farewell(error: Forbidden) -> tuple[int, str]:
+    """The code and the sentence with which a worker is sent away that may not be here."""
+    return Close.DISCONNECTED if isinstance(error, Disconnected) else Close.REVOKED, str(error)
+
+
+def _send_away(seat: Seat, error: Forbidden) -> None:
+    """Take nothing more from a worker, and close its connection (F25, W6)."""
+    seat.voice.retire()
+    seat.voice.close(*farewell(error))

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from appliance.model.entities import Worker
+from appliance.model.waiting import Stand
+from appliance.model.worker_states import Vitals
 from appliance.wire import Close, ProtocolError
 from appliance.wire import messages as m
 
@@ -33,7 +35,7 @@ class Voice(Protocol):
 
 
 class Seat:
-    """One connected worker. ``takes_work``: welcome, enabled, not draining. ``runs``: what it has, each in a slot."""
+    """One connected worker. ``runs``: what it has, each in a slot. ``stand`` says whether it may get more."""
 
     def __init__(self, worker: Worker, voice: Voice, journal_id: str) -> None:
         self.worker_id, self.name, self.owner = worker.id, worker.name, worker.owner
@@ -41,21 +43,45 @@ class Seat:
         self.voice = voice
         self.slots = worker.slots
         self.properties: Mapping[str, Any] = worker.known
-        self.takes_work = worker.takes_work
+        self.fits: dict[str, bool] = {}  # versions of jobs of which it may have runs, or not
+        self.version = worker.version  # of the worker's record that the next two come from
+        self.is_enabled, self.is_draining = worker.is_enabled, worker.is_draining
+        self.is_told_to_drain = False  # what the worker was told of those
+        self.load: float | None = None  # of its last beat, as is disk_free
+        self.disk_free: int | None = None
+        self.is_gone = False  # it was removed, or is about to be superseded
         self.since: datetime | None = None  # when its inventory was merged
         self.is_greeting = False  # its welcome has not been said yet
         self.is_merging = False  # after a restore it has not told yet all that it holds (F24)
         self.wants_drain = False  # the worker itself asked for nothing new
         self.has_declined = False  # it declined a run, and has not beaten since
+        self.declined_why = ""  # what it said when it did so last
         self.is_stalled = False  # runs of its wait for room on the server's disk; a new connection resumes them (F16)
         self.slot_of: dict[str, int] = {}
 
     @property
+    def stand(self) -> Stand:
+        """Whether it may get another run, and why not (F43). Never ``UNFIT``: that is between it and a job."""
+        if self.is_gone:
+            return Stand.AWAY
+        if self.is_greeting:
+            return Stand.CONNECTING
+        if self.is_merging:
+            return Stand.MERGING
+        if not self.is_enabled:
+            return Stand.DISABLED
+        if self.is_draining:
+            return Stand.DRAINING
+        if self.wants_drain:
+            return Stand.LEAVING
+        if self.has_declined:
+            return Stand.DECLINED
+        return Stand.READY if len(self.slot_of) < self.slots else Stand.FULL
+
+    @property
     def free(self) -> int:
         """Slots that may be filled now."""
-        if not self.takes_work or self.is_greeting or self.is_merging or self.wants_drain or self.has_declined:
-            return 0
-        return max(0, self.slots - len(self.slot_of))
+        return self.slots - len(self.slot_of) if self.stand is Stand.READY else 0
 
 
 class Roster:
@@ -121,10 +147,15 @@ class Roster:
         return self._seat_of.get(run_id)
 
     def update(self, worker: Worker) -> None:
-        """The worker was enabled, disabled or drained."""
+        """The worker was enabled, disabled or drained. Of two changes the later one counts, whoever tells it first."""
         with self.lock:
-            if seat := self._seats.get(worker.id):
-                seat.takes_work = worker.takes_work
+            seat = self._seats.get(worker.id)
+            if seat is None or worker.version < seat.version:
+                return
+            seat.version, seat.is_enabled, seat.is_draining = worker.version, worker.is_enabled, worker.is_draining
+            if seat.is_told_to_drain == worker.takes_work:
+                seat.is_told_to_drain = not worker.takes_work
+                seat.voice.say(m.Drain, on=seat.is_told_to_drain)
 
     def resume(self) -> None:
         """There is room on the disk: let those whose runs wait for it come back, and say what was refused."""
@@ -151,6 +182,18 @@ class Roster:
     def refusal(self, worker_id: str) -> str:
         """Why the worker was not taken when it came last; "" if it was."""
         return self._refusals.get(worker_id, "")
+
+    def vitals(self, worker_id: str) -> Vitals | None:
+        """What a connected worker says of itself now."""
+        seat = self._seats.get(worker_id)
+        if seat is None:
+            return None
+        return Vitals(
+            load=seat.load,
+            disk_free=seat.disk_free,
+            wants_nothing=seat.wants_drain,
+            has_declined=seat.has_declined,
+        )
 
     # ---- beats
 

@@ -185,7 +185,9 @@ class Schedule(msgspec.Struct, frozen=True):
 class Worker(msgspec.Struct, frozen=True):
     """A remote machine's account and what it last said of itself.
 
-    ``properties`` come from its token and win over ``reported``.
+    ``properties`` come from its token and win over ``reported``. One that ``is_disconnected`` is not enabled, and may
+    not come in; ``switched_at``: when somebody enabled, disabled, drained or disconnected it last. ``version_before``
+    is what it came as until ``version_since``.
     """
 
     id: str
@@ -195,9 +197,14 @@ class Worker(msgspec.Struct, frozen=True):
     properties: dict[str, Any] = {}
     reported: dict[str, Any] = {}
     version_text: str = ""
+    version_before: str = ""
+    version_since: datetime | None = None
     slots: int = 1
     is_enabled: bool = True
     is_draining: bool = False
+    is_disconnected: bool = False
+    switched_at: datetime | None = None
+    switched_by: str | None = None
     journal_id: str | None = None
     retired_journals: tuple[str, ...] = ()  # that it had before; their like is never welcome again (F26)
     last_contact_at: datetime | None = None
@@ -271,12 +278,14 @@ class Lineage(msgspec.Struct, frozen=True):
 class RecoveryWorker(msgspec.Struct, frozen=True):
     """A worker that the restored backup knows. ``merged_at``: since then the master knows all that the worker holds.
 
+    ``journal_id``: the one that the backup knows of it; None: it had not connected yet.
     ``note`` says what was less than that, if anything: runs of the backup then wait for an operator.
     """
 
     id: str
     name: str
     is_enabled: bool = True
+    journal_id: str | None = None
     merged_at: datetime | None = None
     note: str = ""
 

@@ -6,6 +6,7 @@ ApplianceError
 │   └── TooLarge       it is over a stated limit                  HTTP 413
 ├── Unauthenticated    no login, or a bad one                     HTTP 401, exit 4
 ├── Forbidden          may be seen but not done                   HTTP 403, exit 4
+│   └── Disconnected   a worker that was sent away for a while    HTTP 403
 ├── NotFound           does not exist, or may not be seen         HTTP 404, exit 3
 ├── Conflict           the state of the thing forbids it          HTTP 409, exit 1
 │   └── Unusable       what is stored is damaged, foreign, newer  exit 78
@@ -43,6 +44,10 @@ class Unauthenticated(ApplianceError):
 
 class Forbidden(ApplianceError):
     """The principal may see the thing but not do this to it."""
+
+
+class Disconnected(Forbidden):
+    """An operator has sent this worker away: it may come back once somebody enables it (W6)."""
 
 
 class NotFound(ApplianceError):

@@ -6,12 +6,20 @@ Only what job and worker declare. Connected, enabled, draining and free slots ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from appliance.model.errors import Invalid
 from appliance.model.sizes import parse_size, show_bytes
 
+CONTROLLER = "is_controller"
+
+_WRONG_KIND = {
+    True: "needs a controller worker, and this worker is not one",
+    False: "this worker takes controller jobs only",
+}
 _INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,14})(?!\n)$")
 _COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([^\s,]{1,64})\s*")
 _DOTTED = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,7}(?![0-9])")  # as long as the bytes of any memory
@@ -26,10 +34,46 @@ def read_property(text: str) -> str | int | bool:
     return int(text) if _INTEGER.match(text) else text
 
 
-def unmet(
+class Condition(msgspec.Struct, frozen=True):
+    """One condition of a job, held against one worker; its words are made when somebody asks for them.
+
+    ``wanted``: as ``requires`` has it. ``said``: what the worker says of itself by that name, None: nothing. ``words``
+    and ``because`` stand for what is made of those, where that would not be it.
+    """
+
+    name: str
+    is_met: bool
+    wanted: Any = None
+    said: Any = None
+    words: str = ""
+    because: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What the job asks for: ``python at least 3.11``."""
+        return self.words or _need(self.name, self.wanted)
+
+    @property
+    def has(self) -> str:
+        """What the worker says of it, as ``3.9``; "" if nothing."""
+        if self.said is None:
+            return ""
+        said = _show(self.said)
+        return show_bytes(int(said)) if _wants_size(self.wanted) and _BYTES.fullmatch(said) else said
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong; "" if the condition is met."""
+        if self.is_met:
+            return ""
+        has = f"the worker does not say its {self.name}" if self.said is None else f"the worker has {self.has}"
+        return self.because or f"needs {self.needs}, {has}"
+
+
+def conditions(
     job_requires: Mapping[str, Any], job_properties: Mapping[str, Any], worker_properties: Mapping[str, Any]
-) -> list[str]:
-    """Every condition of the job that the worker does not meet, each as a sentence. Empty: they match.
+) -> Iterator[Condition]:
+    """Every condition of the job, met by the worker or not. The worker fits if all are met.
 
     ``job_properties.is_controller`` must equal the worker's; absent is false (Job Orchestra's rule). ``job_requires``
     maps a property to a value, to a list of which any will do, or to comparisons of dotted numbers such as ``>=3.11``
@@ -37,20 +81,20 @@ def unmet(
     that is a list meets a condition when one of its items does. Values are compared as text, so that ``8`` and
     ``"8"``, and true and ``"true"``, are the same.
     """
-    reasons = []
-    wants, has = _is_true(job_properties.get("is_controller")), _is_true(worker_properties.get("is_controller"))
-    if wants and not has:
-        reasons.append("needs a controller worker, and this worker is not one")
-    if has and not wants:
-        reasons.append("this worker takes controller jobs only")
+    wants, has = _is_true(job_properties.get(CONTROLLER)), _is_true(worker_properties.get(CONTROLLER))
+    if wants or has:
+        said = worker_properties.get(CONTROLLER)
+        yield Condition(CONTROLLER, wants == has, wants, said, because=_WRONG_KIND[wants])
     for name, wanted in job_requires.items():
-        if name not in worker_properties or worker_properties[name] is None:
-            reasons.append(f"needs {_need(name, wanted)}, the worker does not say its {name}")
-        elif not _meets(wanted, worker_properties[name]):
-            said = _show(worker_properties[name])
-            said = show_bytes(int(said)) if _wants_size(wanted) and _BYTES.fullmatch(said) else said
-            reasons.append(f"needs {_need(name, wanted)}, the worker has {said}")
-    return reasons
+        said = worker_properties.get(name)
+        yield Condition(name, said is not None and _meets(wanted, said), wanted, said)
+
+
+def unmet(
+    job_requires: Mapping[str, Any], job_properties: Mapping[str, Any], worker_properties: Mapping[str, Any]
+) -> list[str]:
+    """Every condition that the worker does not meet, each as a sentence. Empty: it fits. See :func:`conditions`."""
+    return [one.sentence for one in conditions(job_requires, job_properties, worker_properties) if not one.is_met]
 
 
 def check_requirement(name: str, wanted: Any) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from appliance.model.entities import Token, User, Worker
-from appliance.model.errors import Invalid
+from appliance.model.errors import Disconnected, Forbidden, Invalid
 from appliance.model.names import check_name
 
 ADMINISTRATOR, AUDITOR = "administrator", "auditor"
@@ -185,6 +185,18 @@ def _run_may(principal: Principal, right: Right, project: str | None, run_id: st
     if run_id == own:
         return project == principal.run_project and right in _OWN_RUN_RIGHTS
     return parent == own and right in _CHILD_RUN_RIGHTS
+
+
+def check_standing(worker: Worker | None, owner: User | None) -> Worker:
+    """The worker, if something may be taken from it. Raises Forbidden if it was removed (None), or for the reason of
+    :func:`standing`; Disconnected while an operator wants it to stay away (W6). Each sentence fits a close frame."""
+    if worker is None:
+        raise Forbidden("this worker was removed")
+    if why := standing(worker, owner):
+        raise Forbidden(why)
+    if worker.is_disconnected:
+        raise Disconnected(f"disconnected by {worker.switched_by}; let in again once it is enabled")
+    return worker
 
 
 def standing(worker: Worker, owner: User | None) -> str:

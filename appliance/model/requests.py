@@ -43,12 +43,17 @@ def build_request(
     limits: Limits,
     *,
     origin: Mapping[str, Any] | None = None,
+    grant: int = 1,
 ) -> str:
-    """The request as canonical JSON; ``given`` are the run's parameters, ``origin`` is of :func:`origin_of`."""
+    """The request as canonical JSON; ``given`` are the run's parameters, ``origin`` is of :func:`origin_of`.
+
+    ``grant``: the version of the run that is given away, so that no two assignments of it have the same cap.
+    """
     return documents.canonical(
         {
             "format": FORMAT,
             "run": run_id,
+            "grant": grant,
             "attempt": 1,
             "project": project,
             "job": job,
@@ -84,7 +89,15 @@ def origin_of(run: Run | NewRun) -> dict[str, Any]:
 def request_of(run: Run, document: definitions.JobDocument, limits: Limits) -> str:
     """The request of a run that exists."""
     return build_request(
-        run.id, run.project, run.job, run.number, run.parameters, document, limits, origin=origin_of(run)
+        run.id,
+        run.project,
+        run.job,
+        run.number,
+        run.parameters,
+        document,
+        limits,
+        origin=origin_of(run),
+        grant=run.version,
     )
 
 

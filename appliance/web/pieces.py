@@ -101,6 +101,62 @@ class Failing:
 
 
 @dataclass(frozen=True)
+class WaitingRow:
+    """A run in the queue; its sentence says why it waits. ``position``: its place in line, ``None`` = it has none."""
+
+    run: RunRow
+    position: int | None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A kind of reasons for which runs wait, and for how many it holds. ``href``: those alone; ``None`` = these are
+    shown now."""
+
+    words: str
+    count: int
+    href: str | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A condition of a job at one worker. ``has``: what the worker says of it, "" = nothing. ``is_met``: ``None`` =
+    nobody knows."""
+
+    has: str
+    is_met: bool | None
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """How a worker stands to a run that waits. ``marks``: one for each condition, in the order of the headings."""
+
+    name: str
+    href: str
+    state: str
+    sentence: str
+    marks: tuple[Mark | None, ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A condition of a job, and how many workers meet it."""
+
+    words: str
+    met_by: int
+
+
+@dataclass(frozen=True)
+class WhyPart:
+    """All workers against all conditions of a run that waits, in parts. ``total``: workers."""
+
+    headings: tuple[Heading, ...]
+    rows: tuple[CandidateRow, ...]
+    total: int
+    paging: Paging
+
+
+@dataclass(frozen=True)
 class Paging:
     """Where the reader can go from this part of a list. ``None`` = there is nothing there."""
 
@@ -275,20 +331,21 @@ class LateReport:
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A worker in the list. ``state``: connected, silent, never seen, disabled, revoked, refused."""
+    """A worker in the list. ``state``: see ``model.worker_states.Duty``. ``load`` and ``disk_free`` (bytes) are of its
+    last beat, ``None`` when it is not connected. ``warnings`` are sentences about its clock and its messages."""
 
     name: str
-    owner: str
+    href: str
     state: str
     sentence: str
+    warnings: tuple[str, ...]
     slots: int
     used: int
-    last_contact: When | None
-    properties: tuple[Value, ...]
+    load: float | None
+    disk_free: int | None
     version: str
-    is_enabled: bool
-    enable_action: str | None
-    remove_action: str | None
+    is_other_version: bool  # than the server's
+    last_contact: When | None
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 RUNS = ("-created", "created")
 NAMES = ("name", "-name")
 FILES = ("position", "name", "-name")  # position: as in the project files
+WORKERS = ("name", "-name", "busy", "heard", "disk")  # heard: silent longest first; disk: least room first
 TOKENS = ("-created", "created", "label", "-label", "-used")  # used: those never used come last
 
 RunSort = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"enum": list(RUNS)})]
 NameSort = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"enum": list(NAMES)})]
 FileSort = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"enum": list(FILES)})]
+WorkerSort = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"enum": list(WORKERS)})]
 TokenSort = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"enum": list(TOKENS)})]
 
 

@@ -22,13 +22,16 @@ from appliance.web.pieces import (
     Order,
     Paging,
     ProjectRow,
+    Reason,
     RunRow,
     SessionRow,
     Step,
     StepsPart,
     TokenRow,
     Value,
+    WaitingRow,
     When,
+    WhyPart,
     WorkerRow,
 )
 
@@ -175,6 +178,9 @@ class RunPage(View):
     lost_action: str | None  # declares it lost, while its worker is away
     late: LateReport | None
     definition: Definition
+    why: WhyPart | None = None  # while it waits for a worker
+    position: int | None = None  # in the queue, of so many that are ``waiting``
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -210,15 +216,58 @@ class RunsPage(View):
 
 
 @dataclass(frozen=True)
+class QueuePage(View):
+    """``/queue``: runs that wait, in the order in which they are given out, and why."""
+
+    template: ClassVar[str] = "queue.html"
+    place: ClassVar[str] = "queue"
+    filters: tuple[Field, ...]
+    is_filtered: bool
+    reasons: tuple[Reason, ...]
+    rows: tuple[WaitingRow, ...]
+    paging: Paging
+
+
+@dataclass(frozen=True)
 class WorkersPage(View):
-    """``/workers``. ``join`` is the line to type on the new machine: shown once, never stored (S-85)."""
+    """``/workers``: filters, order and place stand in the address. ``form`` adds a worker."""
 
     template: ClassVar[str] = "workers.html"
     place: ClassVar[str] = "workers"
+    filters: tuple[Field, ...]
+    is_filtered: bool
+    sort: str  # "" = as always
+    server_version: str
     workers: tuple[WorkerRow, ...]
     form: Form | None
     orders: tuple[Order, ...]
     paging: Paging
+
+
+@dataclass(frozen=True)
+class WorkerPage(View):
+    """``/workers/{worker}``. ``facts`` are names and texts; ``actions`` are None for who may not do it, or need not.
+
+    ``running`` and ``recent``: runs that the reader may see, of which there are ``hidden`` more under way.
+    """
+
+    template: ClassVar[str] = "worker.html"
+    place: ClassVar[str] = "workers"
+    worker: WorkerRow
+    facts: tuple[tuple[str, str], ...]
+    version_since: When | None
+    version_before: str
+    server_version: str
+    properties: tuple[Value, ...]
+    running: tuple[RunRow, ...]
+    hidden: int
+    recent: tuple[RunRow, ...]
+    runs_href: str
+    enable_action: str | None
+    drain_action: str | None
+    disable_action: str | None
+    disconnect_action: str | None
+    remove_action: str | None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ come out; socket, clock, disk and randomness belong to the caller, so a simulato
 
 SUBPROTOCOL = "orchestra.v1"
 WORKER_NAME_HEADER = "Orchestra-Worker"  # in the answer to a handshake: what the master calls this worker
-WORKER_STATE_HEADER = "Orchestra-Worker-State"  # beside it: "disabled" for one that gets no new runs
+WORKER_STATE_HEADER = "Orchestra-Worker-State"  # "disabled": it gets no new runs; of a 403 "disconnected": not for ever
 PROTOCOLS = (1, 1)  # lowest and highest version spoken here
 
 MESSAGE_LIMIT = 262_144  # bytes of one control message
@@ -35,6 +35,7 @@ class Close:
     SUPERSEDED = 4001
     REVOKED = 4002
     DUPLICATE = 4003
+    DISCONNECTED = 4004  # by an operator, who wants the worker away for a while
     OTHER_CLUSTER = 4005
     VERSION = 4006
     PROTOCOL = 4400

@@ -27,7 +27,7 @@ def held(run: LocalRun) -> m.Held:
 
 def kept(run: LocalRun) -> m.Held:
     """A committed run, as it is listed for a master that was restored: what it holds is told when it is recalled."""
-    return m.Held(run=run.run, cap=run.cap, digest=run.digest, state="exited")
+    return m.Held(run=run.run, cap=run.cap, digest=run.digest, state="exited", proof=run.proof)
 
 
 def aborts(runs: Mapping[str, LocalRun], resumes: Iterable[m.Resume]) -> list[Abort]:

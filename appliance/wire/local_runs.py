@@ -82,6 +82,7 @@ class LocalRun(msgspec.Struct):
     needs_secrets: bool = False
     committed: bool = False  # the master has its end; it waits here for its retention
     committed_at: float = 0.0  # seconds since 1970
+    proof: str | None = None  # that it was committed
     results: tuple[int, bytes] | None = None
     # told on this connection
     resumed: bool = False
@@ -128,9 +129,10 @@ class Abort(msgspec.Struct, frozen=True):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """The master has the end of the run: note it durably, keep the run for its retention."""
+    """The master has the end of the run: note it durably with its proof, keep the run for its retention."""
 
     run: str
+    proof: str | None = None
 
 
 class Recall(msgspec.Struct, frozen=True):

@@ -100,6 +100,7 @@ class MasterEnd:
         self._held: list[m.Held] = []
         self._sizes_held = 0
         self._out: list[str] = []
+        self._after_welcome: list[tuple[Callable[..., m.Message], dict[str, object]]] = []
         self._next_id = 1
         self._errors: deque[float] = deque()
         self._refusals: deque[float] = deque()
@@ -153,10 +154,19 @@ class MasterEnd:
             )
         self._awaits_kept = merged.reconcile
         self.stage = Stage.OPEN
+        for kind, fields in self._after_welcome:
+            self.say(kind, **fields)
+        self._after_welcome.clear()
 
     def say(self, kind: Callable[..., m.Message], **fields: object) -> None:
-        """Queue a message; its ``id`` is added here. Raises ProtocolError when it is too big to be sent."""
+        """Queue a message; its ``id`` is added here. Raises ProtocolError when it is too big to be sent.
+
+        What somebody wants of the worker while its inventory is merged is said after the welcome, and not before.
+        """
         if self.stage is Stage.CLOSED:
+            return
+        if self.stage is not Stage.OPEN and kind not in (m.Welcome, m.ResumePage, m.ErrorReply):
+            self._after_welcome.append((kind, fields))
             return
         text = m.encode(kind(id=self._next_id, **fields))
         self._next_id += 1

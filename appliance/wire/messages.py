@@ -42,6 +42,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Annotated[str, msgspec.Meta(pattern=r"^(accepted|started|exited)(?!\n)$")]
     sizes: Sizes = {}
     needs_secrets: bool = False
+    proof: Hex64 | None = None  # of a committed run: what ``committed`` said
 
 
 class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,9 +192,10 @@ class Exited(Message, frozen=True, tag="exited"):
 
 
 class Committed(Message, frozen=True, tag="committed"):
-    """The end of the run is durable on the master."""
+    """The end of the run is durable on the master. ``proof``: that it said so, for one that does not know (F24)."""
 
     run: UUID
+    proof: Hex64 | None = None
 
 
 class Forget(Message, frozen=True, tag="forget"):

@@ -303,12 +303,13 @@ class WorkerEnd:
                     self._wake_all()
             case m.Nack(run=run_id):
                 self._nacked(message)
-            case m.Committed(run=run_id):
+            case m.Committed(run=run_id, proof=proof):
                 if (run := self.runs.get(run_id)) and run.told_exit:  # never before it was told (I5)
                     del self.runs[run_id]
+                    run.proof = proof
                     self.kept[run_id] = inventory.kept(run)
                     self._wake_all()  # its share of the window is free
-                    return [Commit(run=run_id)]
+                    return [Commit(run=run_id, proof=proof)]
             case m.Forget(run=run_id):
                 return [Delete(run=run_id)]
             case m.Abort(run=run_id, grace=grace):

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.model.documents import strict_json
 from appliance.model.errors import Invalid
@@ -20,6 +20,9 @@ from appliance.worker import processes, rundir
 from appliance.worker.marks import read_marks
 from appliance.worker.notes import NO_SPACE
 from appliance.worker.rundir import Damaged, RunDirectory
+
+if TYPE_CHECKING:
+    from appliance.wire.local_runs import Record
 
 _FULL_TRIES, _BROKEN_TRIES = 60, 3
 _PAUSE = 1.0  # seconds between two tries
@@ -89,6 +92,13 @@ def end_unstarted(directory: RunDirectory, status: str, reason: str, sentence: s
     """Write the exit record of a run that never began and never will; the caller holds its lock. Raises OSError."""
     record = {"format": rundir.FORMAT, "status": status, "reason": reason, "sentence": sentence, "notes": []}
     write_record(directory, record, started_at=None, seq=0, streams={})
+
+
+def set_aside(directory: RunDirectory, end: Record | None, reason: str, sentence: str) -> None:
+    """Put another end in the place of ``end``; what that said stays as a note. Raises OSError."""
+    itself = [f"the run itself ended as {end.status}: {end.sentence or end.reason or 'no reason'}"] if end else []
+    record = {"format": rundir.FORMAT, "status": "errored", "reason": reason, "sentence": sentence, "notes": itself}
+    write_record(directory, record, started_at=end.started_at if end else None, seq=0, streams={})
 
 
 def write_record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import platform
@@ -10,9 +11,10 @@ import signal
 from typing import Any
 
 from appliance.clock import SystemClock
-from appliance.config import WorkerSettings, environment, read_worker_token, runtime_directory
+from appliance.config import WorkerSettings, environment, notify_socket, read_worker_token, runtime_directory
 from appliance.logging_setup import set_up_logging
 from appliance.model.caps import request_digest
+from appliance.notifier import Notifier
 from appliance.wire.local_runs import Record
 from appliance.wire.worker_end import WorkerEnd
 from appliance.worker.journal import Journal
@@ -23,6 +25,7 @@ from appliance.worker.supervisor import Supervisor
 _log = logging.getLogger(__name__)
 
 TRIM_EVERY = 60.0  # seconds
+NOTIFY_EVERY = 2.0  # seconds; our units wait a minute
 
 
 def run_worker(settings: WorkerSettings, *, once: bool = False, idle_exit: float | None = None) -> int:
@@ -55,6 +58,7 @@ class WorkerProcess:
         self._settings = settings
         self._once = once
         self._idle_exit = idle_exit
+        self._notifier = Notifier(*notify_socket())
         self._journal = Journal(settings.worker.data, runtime=runtime_directory())
         self._stopping = asyncio.Event()
         self._idle_since = 0.0
@@ -92,7 +96,9 @@ class WorkerProcess:
             )
             loop.add_signal_handler(signal.SIGHUP, self._link.hurry)
             await self._supervisor.start(recovered)
+            self._notifier.ready(self._state())
             await self._until_stopped()
+            self._notifier.stopping(f"stopping; jobs that go on without this worker: {len(self._supervisor.live)}")
             if going_on := len(self._supervisor.live):
                 runs = "1 run goes" if going_on == 1 else f"{going_on} runs go"
                 _log.info("stopping; %s on without this worker, which takes them up again when it starts", runs)
@@ -107,6 +113,7 @@ class WorkerProcess:
         tasks = [
             loop.create_task(self._link.run(), name="link"),
             loop.create_task(self._trim(), name="trim"),
+            loop.create_task(self._notify(), name="notify"),
             loop.create_task(self._stopping.wait(), name="stopping"),
         ]
         if self._idle_exit is not None:
@@ -119,6 +126,24 @@ class WorkerProcess:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _notify(self) -> None:
+        """Tell systemd that this loop, on which everything hangs, is not stuck; and how the worker is."""
+        if self._notifier.watchdog is not None:
+            faulthandler.enable()  # the watchdog's SIGABRT then shows in the journal what it was stuck in
+        told = ""
+        while True:
+            self._notifier.alive()
+            if (state := self._state()) != told:
+                self._notifier.status(state)
+                told = state
+            await asyncio.sleep(min(NOTIFY_EVERY, (self._notifier.watchdog or NOTIFY_EVERY) / 3))
+
+    def _state(self) -> str:
+        """In a line: where the server is, and what runs here."""
+        url = self._settings.worker.url
+        link = f"connected to {url}" if self._end.is_welcome else self._link.last_trouble or f"connecting to {url}"
+        return f"{link}; jobs: {len(self._supervisor.live)}"
 
     async def _trim(self) -> None:
         """Delete what has waited for its retention, and only that (I5)."""

@@ -14,7 +14,8 @@ from appliance.worker.tree import die_with_parent
 
 _PIPE_SIZE = 1 << 20  # bytes; best effort, the kernel limits what an account may have
 _OPEN_MOST = os.sysconf("SC_OPEN_MAX")
-_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+# All that an executor takes or ignores, and Python on its own: the starter has given the others back to the kernel.
+SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Child:
@@ -57,7 +58,7 @@ def fork(arguments: list[str], environment: Mapping[str, str], workspace: str, u
     ours, theirs = (output, status, gate), (output_in, status_in, gate_out)
     parent = os.getpid()
     # A signal between fork and the reset below would end in our handler, in the child, and be lost.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
@@ -100,7 +101,7 @@ def _become(
         os.closerange(low + 1, high)
         os.closerange(high + 1, _OPEN_MOST)
         signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # an ignored SIGCHLD or SIGPIPE would be inherited (measured)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.read(gate, 1) != b"g":

@@ -38,9 +38,9 @@ _SHOWN = 500  # characters of a command in the notes
 def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> None:
     """The whole life of an executor; called in the main thread of a fresh fork, which must ``_exit`` after it.
 
-    ``launch``: ``run``, ``directory`` (absolute), ``secrets`` (path), ``base`` and ``environment``, as the supervisor
-    says them. ``umask``: for the commands. ``disk``: another one than the machine's, for tests. Does nothing when the
-    run has begun before, or has another executor (I2).
+    ``launch``: ``run``, ``directory`` (absolute), ``secrets`` (path), ``boot`` (id of this boot of the machine),
+    ``base`` and ``environment``, as the supervisor says them. ``umask``: for the commands. ``disk``: another one than
+    the machine's, for tests. Does nothing when the run has begun before, or has another executor (I2).
     """
     gc.disable()  # nothing here makes cycles worth the pages that a collection would touch
     os.setsid()
@@ -49,15 +49,15 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
     directory = RunDirectory(".", disk)
     asked: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in set(commands.SIGNALS) - {signal.SIGTERM, signal.SIGCHLD}:
         signal.signal(number, signal.SIG_IGN)
     tree = Tree()
     lock = gate.take(directory, launch["directory"])
     if lock is None:
         return
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()} {processes.start_time(os.getpid())}\n".encode(), 0)
     executor = Executor(launch, directory, tree, asked, umask)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()} {executor.began}\n".encode(), 0)
     executor.files.hold(rundir.LOCK, lock)
     try:
         executor.run()
@@ -67,6 +67,7 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
         executor.verdict.fail("errored", "internal_error", f"the executor failed: {type(error).__name__}: {error}")
         executor.record()
     executor.poke.now(is_over=True)
+    executor.poke.close()
 
 
 class Executor:
@@ -81,7 +82,8 @@ class Executor:
         self.verdict = Verdict()
         self._launch, self._directory, self._tree, self._asked, self._umask = launch, directory, tree, asked, umask
         self._path: str = launch["directory"]
-        self._boot_id = processes.boot_id()
+        self._boot_id: str = launch["boot"]
+        self.began = processes.start_time(os.getpid())  # asked once: the kernel takes its time to tell
         self._started_at: float | None = None
         self._deadline = float("inf")
         self._context = environment.names(self.request, self._path, launch["environment"])
@@ -116,8 +118,9 @@ class Executor:
 
     def _prepare(self) -> None:
         for folder in (rundir.WORKSPACE, rundir.JOB, rundir.ARTIFACTS, rundir.TEMPORARY):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._directory.reserve(rundir.EXIT, rundir.ABORT, rundir.ACKED)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, mode=0o700)
+        self._directory.reserve(rundir.EXIT, rundir.ABORT)
         notes = self._notes = Notes(rundir.NOTES, self._directory.disk)
         output = self._output = Output(self._directory, self.request["log_limit"], self._boot_id, notes.add)
         self.files.hold(rundir.NOTES, notes.descriptor, lambda: notes.size)
@@ -242,7 +245,7 @@ class Executor:
             limit=limit,
             is_run_over=watch.is_run_over,
             is_out_of_memory=out_of_memory,
-            memory_limit=_memory_limit() if out_of_memory else "",
+            memory_limit=memory.show_limit() if out_of_memory else "",
             survivors=watch.survivors,
         )
 
@@ -259,7 +262,7 @@ class Executor:
             self.verdict.notes.append(f"results invalid: {bad}")
 
     def _note_ended(self, phase: str, index: int, ending: Ending, seconds: float) -> None:
-        assert self._output is not None
+        assert self._output is not None and self._notes is not None
         how: dict[str, Any] = {}
         if ending.error is not None:
             how["error"] = ending.error
@@ -269,7 +272,8 @@ class Executor:
             how["code"] = ending.code
         if ending.ended_by:
             how["ended_by"] = ending.ended_by
-        self._note("ended", phase=phase, index=index, offset=self._output.size, seconds=round(seconds, 3), **how)
+        # Made durable with what comes next: another note, or the end.
+        self._notes.put("ended", phase=phase, index=index, offset=self._output.size, seconds=round(seconds, 3), **how)
 
     # ---- facts and intents
 
@@ -281,7 +285,7 @@ class Executor:
         started = {
             "format": rundir.FORMAT,
             "executor": os.getpid(),
-            "executor_start": processes.start_time(os.getpid()),
+            "executor_start": self.began,
             "child": child,
             "boot": self._boot_id,
             "at": self._started_at,
@@ -390,8 +394,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _memory_limit() -> str:
-    limit = memory.limit()
-    return "" if limit is None else f" (limit {limit / (1 << 30):.2g} GiB)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Literal, TypeVar
 
 import msgspec
@@ -26,6 +28,7 @@ class _Started(msgspec.Struct):
 
 class _Acked(msgspec.Struct):
     at: float
+    proof: str | None = None
 
 
 class _Exit(msgspec.Struct):
@@ -52,6 +55,7 @@ def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> Loca
     started = None if record else _read(directory, rundir.STARTED, _Started)
     is_waiting = record is None and started is None
     is_committed = record is not None and directory.has(rundir.ACKED)
+    acked = _read_acked(directory) if is_committed else None
     return LocalRun(
         run=run_id,
         cap=request.cap,
@@ -61,7 +65,8 @@ def read_run(directory: RunDirectory, run_id: str, *, has_secrets: bool) -> Loca
         record=record,
         needs_secrets=is_waiting and bool(request.secrets) and not has_secrets,
         committed=is_committed,
-        committed_at=_committed_at(directory) if is_committed else 0.0,
+        committed_at=acked.at if acked else 0.0,
+        proof=acked.proof if acked else None,
         results=None if record else inline_results(directory),
     )
 
@@ -98,17 +103,21 @@ def read_record(directory: RunDirectory) -> Record | None:
     )
 
 
-def _committed_at(directory: RunDirectory) -> float:
+def _read_acked(directory: RunDirectory) -> _Acked | None:
     try:
-        return read_acked(directory) or 0.0
+        return _read(directory, rundir.ACKED, _Acked)
     except Damaged:
-        return 0.0  # it only says which was committed last
+        return None  # a power loss has left it empty: that it is there is what counts
 
 
-def read_acked(directory: RunDirectory) -> float | None:
-    """When the master's word came that it has the end (seconds since 1970); None: not yet. Raises Damaged."""
-    found = _read(directory, rundir.ACKED, _Acked)
-    return None if found is None else found.at
+def acked_at(directory: RunDirectory) -> float | None:
+    """When the master's word came that it has the end (seconds since 1970); None: not yet. Raises OSError."""
+    found = _read_acked(directory)
+    if found is not None:
+        return found.at
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(directory.file(rundir.ACKED)).st_mtime
+    return None
 
 
 def inline_results(directory: RunDirectory) -> tuple[int, bytes] | None:

@@ -96,7 +96,7 @@ class Journal:
             raise Conflict(f"another worker process uses {self.directory}: stop it, or give this one its own") from None
         self._lock = lock
         try:
-            self.watermark.open(made_at=None if self._identity.exists else self._now())  # first, or it claims too much
+            self.watermark.open()
             self._identity.open(has_runs=any(self._runs.iterdir()))
         except ApplianceError:
             self.close()
@@ -275,6 +275,8 @@ class Journal:
         if not directory.has(rundir.REQUEST) or directory.has(rundir.EXIT) or directory.has(rundir.ABORT):
             return False
         directory.replace_object(rundir.ABORT, {"grace": grace, "at": self._now()})
+        with contextlib.suppress(OSError):
+            directory.reserve(rundir.ACKED)
         return True
 
     def settle(self, run_id: str) -> bool:
@@ -300,11 +302,7 @@ class Journal:
 
         Durable. Raises Damaged or OSError.
         """
-        directory, end = self.run_directory(run_id), self.record(run_id)
-        itself = [f"the run itself ended as {end.status}: {end.sentence or end.reason or 'no reason'}"] if end else []
-        other = {"format": rundir.FORMAT, "status": "errored", "reason": reason, "sentence": sentence, "notes": itself}
-        started_at = end.started_at if end else None
-        afterlife.write_record(directory, other, started_at=started_at, seq=0, streams={})
+        afterlife.set_aside(self.run_directory(run_id), self.record(run_id), reason, sentence)
         record = self.record(run_id)
         assert record is not None
         return record
@@ -325,17 +323,20 @@ class Journal:
 
     # ---- deleting
 
-    def commit(self, run_id: str) -> None:
-        """The master has the end durably (``committed``): note that durably. The run is kept for its retention.
+    def commit(self, run_id: str, proof: str | None = None) -> None:
+        """The master has the end durably (``committed``): note that. The run is kept for its retention.
+
+        Not durable: what the power takes away is only that it was said. The end is told again, and answered again.
 
         Workspace and shared files are deleted now: they are no part of what the master may ask for again (X4, X9).
         """
         directory = self.run_directory(run_id)
         if not directory.has(rundir.EXIT) or directory.has(rundir.ACKED):
             return
-        directory.replace_object(rundir.ACKED, {"at": self._now()})
         for name in (rundir.WORKSPACE, rundir.JOB):
             self._trash.take(directory.file(name))
+        directory.hand_on(rundir.ABORT, rundir.ACKED)
+        directory.replace_object(rundir.ACKED, {"at": self._now(), "proof": proof}, is_durable=False)
 
     def forget(self, run_id: str) -> bool:
         """Delete the run durably. True when it is gone (or was never here); False while its executor lives.
@@ -367,7 +368,7 @@ class Journal:
         for run_id in self._run_ids():
             directory = self.run_directory(run_id)
             with contextlib.suppress(Damaged, OSError):
-                if directory.has(rundir.EXIT) and (at := held.read_acked(directory)) is not None:
+                if directory.has(rundir.EXIT) and (at := held.acked_at(directory)) is not None:
                     kept.append(Kept(at, run_id, sum(directory.sizes().values())))
         deleted = []
         over = expired(kept, self._now(), keep_seconds=keep_seconds, keep_bytes=keep_bytes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +35,6 @@ from appliance.wire.local_runs import (
     Action,
     Commit,
     Delete,
-    Draining,
     Identity,
     Keep,
     Read,
@@ -45,8 +43,11 @@ from appliance.wire.local_runs import (
     Secrets,
     Store,
 )
+from appliance.wire.local_runs import Draining as DrainTold
 from appliance.wire.worker_end import WorkerEnd
+from appliance.worker import processes
 from appliance.worker.disk import StorageTrouble
+from appliance.worker.draining import Draining
 from appliance.worker.journal import Journal
 from appliance.worker.notes import NO_SPACE
 from appliance.worker.quarantine import Quarantine
@@ -137,12 +138,12 @@ class Link:
         self._hurry = asyncio.Event()
         self._instance = secrets.token_hex(16)
         self._attempts = 0
-        self._last_trouble = ""
+        self.last_trouble = ""  # why there is no connection; "" while there is one, or the first is tried
         self._to_delete: set[str] = set()
-        self._to_commit: set[str] = set()
+        self._to_commit: dict[str, Commit] = {}  # what found no room, by run
         self._later: dict[tuple[str, type[Action]], Action] = {}  # what the disk refused
         self._unkept: Identity | None = None
-        self.is_draining = False
+        self.draining = Draining(end)
 
     def wake(self) -> None:
         """The end may have something to send."""
@@ -153,8 +154,8 @@ class Link:
         while True:
             trouble = await self._once()
             delay = self._delay(trouble)
-            if trouble.sentence != self._last_trouble:
-                self._last_trouble = trouble.sentence
+            if trouble.sentence != self.last_trouble:
+                self.last_trouble = trouble.sentence
                 _log.warning("%s; trying again, next in %.1f s", trouble.sentence, delay)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -278,10 +279,10 @@ class Link:
 
     def beat(self) -> None:
         """Give a sign of life, and do what a full disk has put off."""
-        self._end.beat(self._clock.now().timestamp(), os.getloadavg()[0], self._journal.free_bytes())
+        self._end.beat(self._clock.now().timestamp(), processes.load_average(), self._journal.free_bytes())
         self._wake.set()
-        for run_id in sorted(self._to_commit):
-            self._commit(run_id)
+        for word in list(self._to_commit.values()):
+            self._commit(word)
         if self._unkept is not None:
             self._keep(self._unkept)
         for action in self._later.values():
@@ -296,7 +297,7 @@ class Link:
                 self._end.resume()
                 self._quarantine.resumed()
                 self._attempts = 0
-                self._last_trouble = ""
+                self.last_trouble = ""
                 _log.info("connected to %s", self._url)
             case Store():
                 self._store(action)
@@ -306,15 +307,15 @@ class Link:
             case Abort(run=run_id, grace=grace):
                 with self._put_off(action, run_id):
                     self._supervisor.abort(run_id, grace)
-            case Commit(run=run_id):
-                self._commit(run_id)
+            case Commit():
+                self._commit(action)
             case Recall(run=run_id):
                 tell_again(self._journal, self._end, run_id)
             case Delete(run=run_id):
                 with self._put_off(action, run_id):
                     self._delete(run_id)
-            case Draining(on=on):
-                self.is_draining = on
+            case DrainTold(on=on):
+                self.draining.told(on)
             case Refused(code=code, text=text):
                 _log.warning("the server reports %s: %s", code, text)
                 if code != "not_yours":
@@ -343,17 +344,18 @@ class Link:
             _log.error("run %s: %s is put off: %s", run_id, type(action).__name__.lower(), error)
             self._later[run_id, type(action)] = action
 
-    def _commit(self, run_id: str) -> None:
+    def _commit(self, word: Commit) -> None:
         """Note that the master has the run. A full disk puts it off: the run is kept too long, and never too short."""
         try:
-            self._journal.commit(run_id)
+            self._journal.commit(word.run, word.proof)
         except OSError as error:
-            if run_id not in self._to_commit:
-                _log.warning("run %s is stored by the server, which cannot be noted yet: %s", run_id, error)
-            self._to_commit.add(run_id)
+            if word.run not in self._to_commit:
+                _log.warning("run %s is stored by the server, which cannot be noted yet: %s", word.run, error)
+            self._to_commit[word.run] = word
             return
-        self._to_commit.discard(run_id)
-        self._on_commit(run_id)
+        self._to_commit.pop(word.run, None)
+        self._on_commit(word.run)
+        self.draining.look()
 
     def _store(self, assignment: Store) -> None:
         """Durable first, then launched and accepted. What cannot be stored is declined, and never begins (J07)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def oom_kills() -> int:
     """Processes of this control group that the kernel killed for lack of memory, ever; 0 where nobody counts."""
@@ -22,6 +24,12 @@ def limit() -> int | None:
     return None
 
 
+def show_limit() -> str:
+    """The limit as a sentence adds it; "" if none is known."""
+    most = limit()
+    return "" if most is None else f" (limit {most / (1 << 30):.2g} GiB)"
+
+
 def _files() -> list[tuple[str, str]]:
     """(events, limit) in version 2 and in version 1 of control groups."""
     found = []
@@ -38,7 +46,12 @@ def _files() -> list[tuple[str, str]]:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path) as file:
-            return file.read().splitlines()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        return os.read(descriptor, 65_536).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)

@@ -29,11 +29,12 @@ from typing import Any
 
 from appliance.worker.disk import Disk
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a full disk, a quota, a size limit: not a broken disk
 
 
 class Notes:
-    """Writes the notes of one run; each line is durable when ``add`` returns, unless the disk is full."""
+    """Writes the notes of one run. Each line is durable before anybody can read it."""
 
     def __init__(self, path: str, disk: Disk) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -44,9 +45,12 @@ class Notes:
 
     def add(self, note: str, **fields: Any) -> None:
         """Add a line. A full disk keeps it waiting for the next try. Raises OSError for a broken disk (F18)."""
-        line = json.dumps({"note": note, "at": round(time.time(), 3), **fields}, separators=(",", ":"))
-        self._waiting += line.encode() + b"\n"
+        self.put(note, **fields)
         self.flush()
+
+    def put(self, note: str, **fields: Any) -> None:
+        """As ``add``, but the line is written, and durable, with the next ``add`` or ``flush``."""
+        self._waiting += _encode({"note": note, "at": round(time.time(), 3), **fields}).encode() + b"\n"
 
     def flush(self) -> bool:
         """Try to write what waits; answers whether nothing waits any more. Raises OSError for a broken disk."""

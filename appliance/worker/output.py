@@ -80,8 +80,9 @@ class Output:
         if self._ring is not None:
             self._release(self._ring)
         self._close_gap()
-        self._disk.sync_content(self.descriptor)
-        self._synced = self.size
+        if self.size > self._synced:
+            self._disk.sync_content(self.descriptor)
+            self._synced = self.size
         self._sync_at = None
 
     @property

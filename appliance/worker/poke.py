@@ -26,7 +26,8 @@ class Poke:
     ) -> None:
         """``send`` never waits, and raises OSError when it cannot send. By default it is the worker's socket."""
         self._run_id = run_id.encode()
-        self._send = send or _to_worker()
+        self._socket = None if send else _to_worker()
+        self._send = send or self._to_socket
         self._monotonic = monotonic
         self._told_at = float("-inf")
         self._pause = EVERY  # longer while nobody empties the buffer
@@ -52,6 +53,15 @@ class Poke:
         self._pause = EVERY
         return True
 
+    def close(self) -> None:
+        """No more is said."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _to_socket(self, word: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendto(word, f"../../{SOCKET}")
+
 
 def listen(directory: str) -> socket.socket:
     """The worker's socket, bound by way of the journal's directory: a socket's path may have 107 bytes."""
@@ -66,10 +76,5 @@ def listen(directory: str) -> socket.socket:
     return listening
 
 
-def _to_worker() -> Callable[[bytes], None]:
-    worker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-
-    def send(word: bytes) -> None:
-        worker.sendto(word, f"../../{SOCKET}")
-
-    return send
+def _to_worker() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)

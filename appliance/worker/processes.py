@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import struct
 from collections.abc import Iterable, Set
 
 COOKIE = "ORCHESTRA_RUN"  # variable of every command; it survives setsid, double forks and the death of the executor
@@ -17,9 +19,20 @@ def start_time(pid: int) -> int | None:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot of the machine."""
+    """The kernel's name for this boot of the machine, without dashes; a unit that cannot see it is told."""
+    if given := os.environ.get("ORCHESTRA_BOOT_ID"):
+        return given.replace("-", "")
     with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+        return file.read().strip().replace("-", "")
+
+
+def load_average() -> float:
+    """Of the last minute. Asks the kernel itself: a hardened unit has no /proc/loadavg. Raises OSError."""
+    found = ctypes.create_string_buffer(256)  # struct sysinfo: long uptime, then unsigned long loads[3] ..
+    if ctypes.CDLL(None, use_errno=True).sysinfo(found) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    one_minute: int = struct.unpack_from("@lL", found)[1]
+    return one_minute / 65_536
 
 
 def descendants(root: int) -> list[int]:

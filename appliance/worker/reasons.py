@@ -14,7 +14,7 @@ from websockets.exceptions import (
     NegotiationError,
 )
 
-from appliance.wire import Close
+from appliance.wire import WORKER_STATE_HEADER, Close
 
 SOON, LATER, RARELY = "soon", "later", "rarely"
 
@@ -30,10 +30,13 @@ class Trouble(msgspec.Struct, frozen=True):
     is_elsewhere: bool = False
 
 
+_DISCONNECTED = Trouble(
+    "an administrator has disconnected this worker: it is let in again once it is enabled, and its runs go on here"
+)
 _STATUSES = {
     401: Trouble(
-        "the server does not know this token: it was revoked, or not used within 24 hours, or is another server's; "
-        "make a new one with 'orchestra worker token NAME'",
+        "the server does not know this token: it was revoked, or not used within 24 hours, or its worker was removed, "
+        "or it is another server's; make a new one with 'orchestra worker token NAME'",
         LATER,
     ),
     403: Trouble(
@@ -48,6 +51,7 @@ _CLOSES = {
     Close.TOO_BIG: Trouble("a message was too big for the server"),
     Close.SUPERSEDED: Trouble("another process with this worker's journal took over", LATER),
     Close.REVOKED: Trouble("this worker's token was revoked, or the worker was removed", LATER),
+    Close.DISCONNECTED: _DISCONNECTED,
     Close.DUPLICATE: Trouble("another machine uses this worker's token: give each machine a token of its own", LATER),
     Close.OTHER_CLUSTER: Trouble("this worker's journal belongs to another server: use another data directory", RARELY),
     Close.VERSION: Trouble("worker and server are of versions that do not understand each other: upgrade", RARELY),
@@ -82,6 +86,8 @@ def explain(error: BaseException, url: str) -> Trouble:
                 if error.response.body
                 else ""
             )
+            if status == 403 and error.response.headers.get(WORKER_STATE_HEADER) == "disconnected":
+                return _DISCONNECTED
             known = _STATUSES.get(status)
             if known is not None:
                 return known
@@ -111,6 +117,8 @@ def explain(error: BaseException, url: str) -> Trouble:
             if received is None:
                 return Trouble("the connection was cut")
             known = _CLOSES.get(received.code)
+            if received.code == Close.REVOKED and received.reason.isprintable() and received.reason:
+                return Trouble(f"the server has sent this worker away: {received.reason}", LATER)
             return known or Trouble(f"the server closed the connection ({received.code} {received.reason})")
         case ssl.SSLCertVerificationError():
             what = _CERTIFICATES.get(getattr(error, "verify_code", 0), "is not trusted: check name, clock and CA")

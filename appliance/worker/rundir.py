@@ -10,8 +10,8 @@
     live           sequence number, newline, the last good results         executor, not durable
     results        stream 1: the last results, if they are large           executor, with the exit record
     exit.json      the exit record                                         executor, or journal for a dead one
-    acked          the master has the end                                  journal, durable
-    *.tmp          of abort, exit.json and acked: space allocated in advance, since a disk may be full then (F17)
+    acked          the master has the end, which it says again if asked    journal, not durable
+    *.tmp          of exit.json, and of abort or then acked: space allocated in advance for a full disk (F17)
     errors         traceback of an executor that failed; for us
     workspace/     where commands run
     job/           results.json, artifacts/, tmp/: what we share with the commands
@@ -21,6 +21,7 @@ Standard library only, and little of it: every executor carries this module.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -33,6 +34,7 @@ from typing import Any
 from appliance.worker.disk import Disk
 
 FORMAT = 1
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 REQUEST, LOCK, ABORT, STARTED = "request.json", "lock", "abort", "started.json"
 LOG, TAIL, MARK, NOTES, LIVE, RESULTS = "log", "tail", "mark", "notes", "live", "results"
@@ -137,7 +139,7 @@ class RunDirectory:
 
     def replace_object(self, name: str, value: dict[str, Any], *, is_durable: bool = True) -> None:
         """As ``replace``, with the JSON of ``value``."""
-        self.replace(name, json.dumps(value, separators=(",", ":")).encode(), is_durable=is_durable)
+        self.replace(name, _encode(value).encode(), is_durable=is_durable)
 
     def set_aside(self, name: str) -> None:
         """Move what cannot be ours out of the way, for people to look at. Raises OSError."""
@@ -225,6 +227,11 @@ class RunDirectory:
             finally:
                 os.close(descriptor)
 
+    def hand_on(self, name: str, to: str) -> None:
+        """The space reserved for ``name``, if nothing used it, is reserved for another file."""
+        with contextlib.suppress(OSError):  # then that one takes its chance
+            os.rename(self.file(name + ".tmp"), self.file(to + ".tmp"))
+
     def write_exit(self, record: dict[str, Any]) -> None:
         """The end of the run, durable. Notes and the sentence are cut until it fits its space. Raises OSError."""
         content = _fitting(record)
@@ -245,7 +252,7 @@ class RunDirectory:
 def _fitting(record: dict[str, Any]) -> bytes:
     """The record's JSON in at most EXIT_LIMIT bytes: long texts are cut, then late notes left out."""
     record = {**record, "sentence": record["sentence"][:500], "notes": [note[:300] for note in record["notes"][:20]]}
-    while len(content := json.dumps(record, separators=(",", ":")).encode()) > EXIT_LIMIT:
+    while len(content := _encode(record).encode()) > EXIT_LIMIT:
         if record["notes"]:
             record["notes"] = record["notes"][:-1]
         else:

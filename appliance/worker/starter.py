@@ -3,7 +3,7 @@
 Forking from here costs a few milliseconds and one or two megabytes; from the worker, with its threads and sockets, it
 would be slow and unsafe. Executors outlive it. It ends when its input does.
 
-    in    one JSON object per line: run, directory, secrets, base, environment (see executor.execute);
+    in    one JSON object per line: run, directory, secrets, boot, base, environment (see executor.execute);
           or {"sweep": RUN}: end what executors that are gone have left behind
     out   "ready", then per line "forked RUN PID", "failed RUN why" or "swept RUN COUNT"
 
@@ -28,6 +28,9 @@ from appliance.worker.rundir import ERRORS
 from appliance.worker.tree import adopt_orphans
 
 _ROUNDS, _BETWEEN = 200, 0.005  # looks at what is left, and seconds between two
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+Span = tuple[int, int]  # ticks after boot, the first and the last
 
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from appliance.worker.starter import main; main()"
 
@@ -39,7 +42,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the executors
     adopt_orphans()
-    executors: dict[int, int | None] = {}
+    executors: dict[int, Span] = {}
     umask = os.umask(0o077)
     gc.collect()
     gc.disable()
@@ -56,9 +59,9 @@ def main() -> None:
                 _fork(words, umask, executors)
 
 
-def _sweep(executors: dict[int, int | None]) -> int:
-    """End every child that is no executor; answers how many those were. ``executors``: pids and start times."""
-    for pid in [pid for pid, began in executors.items() if processes.start_time(pid) != began]:
+def _sweep(executors: dict[int, Span]) -> int:
+    """End every child that is no executor; answers how many those were. ``executors``: when each pid was forked."""
+    for pid in [pid for pid, span in executors.items() if not _began_in(pid, span)]:
         del executors[pid]
     ended: set[int] = set()
     for _ in range(_ROUNDS):
@@ -71,7 +74,19 @@ def _sweep(executors: dict[int, int | None]) -> int:
     return len(ended)
 
 
-def _fork(launch: dict[str, Any], umask: int, executors: dict[int, int | None]) -> None:
+def _began_in(pid: int, span: Span) -> bool:
+    """Whether there is a process with this pid that began then: pids are given again."""
+    began = processes.start_time(pid)
+    return began is not None and span[0] <= began <= span[1]
+
+
+def _ticks() -> int:
+    """Now as the kernel counts the start of a process; to ask it for each executor's own would cost far more."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+
+
+def _fork(launch: dict[str, Any], umask: int, executors: dict[int, Span]) -> None:
+    before = _ticks()
     try:
         pid = os.fork()
     except OSError as error:
@@ -88,7 +103,7 @@ def _fork(launch: dict[str, Any], umask: int, executors: dict[int, int | None]) 
             _keep_traceback(launch["directory"])
         finally:
             os._exit(0)
-    executors[pid] = processes.start_time(pid)
+    executors[pid] = (before, _ticks())
     _say(f"forked {launch['run']} {pid}")
 
 

@@ -137,6 +137,7 @@ class Supervisor:
             "run": run_id,
             "directory": live.directory.path,
             "secrets": None if secrets is None else str(secrets),
+            "boot": self._journal.boot_id,
             "base": self._base,
             "environment": self._environment,
         }

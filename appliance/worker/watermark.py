@@ -1,7 +1,7 @@
 """Since when a journal has everything (F24).
 
-A server restored from a backup asks its workers what they have executed since. A worker that has deleted some of that,
-or whose journal is younger, must not be taken for one that has told all.
+A server restored from a backup asks its workers what they have executed since. A worker that has deleted some of that
+must not be taken for one that has told all. (One whose journal is younger shows that by the journal's id.)
 """
 
 from __future__ import annotations
@@ -36,16 +36,14 @@ class Watermark:
         """Seconds since 1970 on the worker's clock; 0 = nothing was ever deleted."""
         return self._since
 
-    def open(self, *, made_at: float | None) -> None:
-        """Read it. ``made_at``: the journal was made just now, and knows nothing of what was before. Raises Invalid."""
+    def open(self) -> None:
+        """Read it. Raises Invalid."""
         raw = self._home.read(NAME)
         if raw is not None:
             try:
                 self._since = msgspec.json.decode(raw, type=_Since).since
             except msgspec.DecodeError:
                 raise Invalid(f"{self._home.file(NAME)} is damaged: restore it, or empty the directory") from None
-        if made_at is not None:
-            self.rise(made_at)
         self._reserve()
 
     def rise(self, at: float) -> None:

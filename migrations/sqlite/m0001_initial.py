@@ -1,4 +1,4 @@
-"""The first schema: lineage, projects, runs, workers, accounts.
+"""The first schema: projects, runs, workers, accounts.
 
 Instants are milliseconds since 1970, UTC. Text columns that hold JSON are never taken apart by the database. Names tell
 no two things apart by case (S-21). The triggers on ``run`` are the last line of defence behind
@@ -16,48 +16,6 @@ LEGAL = (
 BAD_END = "status IN ('aborted', 'cancelled', 'errored', 'failed')"
 
 STATEMENTS = (
-    # -- lineage
-    "CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), cluster TEXT NOT NULL) STRICT",
-    """
-    CREATE TABLE lineage (
-        epoch INTEGER PRIMARY KEY, incarnation TEXT NOT NULL, boot_id TEXT NOT NULL, started_at INTEGER NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TRIGGER lineage_is_append_only BEFORE UPDATE ON lineage
-    BEGIN SELECT RAISE(ABORT, 'lineage: rows never change'); END
-    """,
-    """
-    CREATE TRIGGER lineage_is_kept BEFORE DELETE ON lineage
-    BEGIN SELECT RAISE(ABORT, 'lineage: rows are never deleted'); END
-    """,
-    # The latest time that is certain, whatever the clock of the machine says (F22).
-    "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), mark INTEGER NOT NULL) STRICT",
-    # -- recoveries: what a restored database has yet to hear from its workers (F24)
-    """
-    CREATE TABLE recovery (
-        number INTEGER PRIMARY KEY, began_at INTEGER NOT NULL, backup_at INTEGER,
-        released_at INTEGER, released_by TEXT, ended_at INTEGER
-    ) STRICT
-    """,
-    """
-    CREATE TABLE recovery_worker (
-        recovery INTEGER NOT NULL REFERENCES recovery,
-        worker_id TEXT NOT NULL, merged_at INTEGER, note TEXT NOT NULL DEFAULT '',
-        PRIMARY KEY (recovery, worker_id)
-    ) STRICT, WITHOUT ROWID
-    """,
-    # was_live: when the recovery began. is_recovered: NULL as long as nobody has said.
-    """
-    CREATE TABLE recovery_run (
-        recovery INTEGER NOT NULL REFERENCES recovery,
-        id ANY NOT NULL,
-        was_live INTEGER NOT NULL CHECK (was_live IN (0, 1)),
-        is_recovered INTEGER CHECK (is_recovered IN (0, 1)),
-        PRIMARY KEY (recovery, id)
-    ) STRICT, WITHOUT ROWID
-    """,
-    "CREATE INDEX recovery_run_failed ON recovery_run (id) WHERE is_recovered = 0",
     # -- projects. What is gone from the files is hidden by removed_at; is_enabled_set is what was set at run time, and
     #    wins over the file's is_enabled; place is the order of the files.
     """
@@ -333,9 +291,14 @@ STATEMENTS = (
         properties TEXT NOT NULL CHECK (json_valid(properties)),
         reported TEXT NOT NULL CHECK (json_valid(reported)),
         version_text TEXT NOT NULL,
+        version_before TEXT NOT NULL,
+        version_since INTEGER,
         slots INTEGER NOT NULL,
         is_enabled INTEGER NOT NULL CHECK (is_enabled IN (0, 1)),
         is_draining INTEGER NOT NULL CHECK (is_draining IN (0, 1)),
+        is_disconnected INTEGER NOT NULL CHECK (is_disconnected IN (0, 1) AND is_enabled + is_disconnected < 2),
+        switched_at INTEGER,
+        switched_by TEXT,
         journal_id TEXT,
         retired_journals TEXT NOT NULL,
         last_contact_at INTEGER,

@@ -65,7 +65,7 @@ class Life:
     def __init__(self, foundation: Foundation) -> None:
         self.of = foundation
         self.lineage = foundation.repository.lineage.open_epoch(
-            hashlib.md5(str(foundation.clock.now()).encode()).hexdigest(), "boot", foundation.clock.now()
+            foundation.new_incarnation(), "boot", foundation.clock.now()
         )
         foundation.configuration.load()
 

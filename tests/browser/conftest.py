@@ -79,7 +79,7 @@ class Window:
 
     def submit(self, action: str, fields: Mapping[str, str] | None = None) -> None:
         """Fill in the form with this action as people do, send it, and wait for what comes."""
-        form = self.find(f"main form[action='{action}'], header form[action='{action}']")
+        form = self.find(f":is(main, header) form[method=post][action='{action}']")
         for name, value in (fields or {}).items():
             one = form.find_element("css selector", f"[name='{name}']")
             if one.tag_name == "select":

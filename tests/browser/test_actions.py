@@ -60,7 +60,9 @@ def asked_for(requests: list[str], address: str) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+@pytest.mark.parametrize(
+    "scripts", [pytest.param(True, id="scripts", marks=pytest.mark.long), pytest.param(False, id="no-scripts")]
+)
 def test_req_V1_every_page_and_action_works(visitor: Window, fresh: Site, scripts: bool) -> None:
     window = visitor
     window.look(scripts=scripts)
@@ -183,9 +185,18 @@ def look_after_workers(window: Window, site: Site, scripts: bool) -> None:
     reads(window, "orchestra worker join")
     window.wait(lambda: window.find("[data-copy=join]").is_displayed() == scripts)
     press(window, "nav.trail a")
-    for action, told in (("disable", "gets no new runs"), ("enable", "takes new runs")):
+    press(window, "#workers .name a", "build-1")
+    for action, told in (
+        ("drain", "gets nothing new"),
+        ("disable", "gets no new runs"),
+        ("enable", "takes new runs"),
+    ):
         press(window, f"form[action='/workers/build-1/{action}'] button")
         reads(window, f"build-1 {told}")
+    disconnect = "form[action='/workers/build-1/disconnect']"
+    press(window, f".confirm:has({disconnect}) summary")
+    press(window, f"{disconnect} button")
+    reads(window, "build-1 is disconnected")
     remove = "form[action='/workers/build-1/remove']"
     press(window, f".confirm:has({remove}) summary")
     press(window, f"{remove} button")

@@ -69,8 +69,15 @@ def visits(
     driver.get("about:blank")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        pytest.param("dark", 390, marks=pytest.mark.long),
+        pytest.param("light", 390, marks=pytest.mark.long),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+    ],
+)
 def test_req_V7_every_page_fits_the_window_and_the_policy(
     driver: Any, addresses: Mapping[str, str], sites: Mapping[str, Site], pictures: Path, scheme: str, width: int
 ) -> None:
@@ -84,7 +91,7 @@ def test_req_V7_every_page_fits_the_window_and_the_policy(
     assert wide == {}, "pixels too wide"
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [pytest.param("light", 1280, marks=pytest.mark.long), ("dark", 390)])
 def test_req_V7_axe_finds_nothing_on_any_page(
     driver: Any, addresses: Mapping[str, str], sites: Mapping[str, Site], scheme: str, width: int
 ) -> None:

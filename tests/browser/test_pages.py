@@ -224,7 +224,7 @@ def test_a_join_line_can_be_copied(own_window: Window, own_site: Site) -> None:
     window = own_window
     window.login()
     window.open("/workers")
-    window.find("main input[name=name]").send_keys("build-2")
+    window.find(".adding input[name=name]").send_keys("build-2")
     window.find("main button.primary").click()
     button = window.wait(lambda: window.find("[data-copy=join]"))
     permission = {"permission": {"name": "clipboard-write"}, "setting": "granted", "origin": window.address}

@@ -35,21 +35,42 @@ def test_a_worker_token_is_printed_once_with_its_join_line(ask: Run, service: Se
 
 
 def test_workers_are_listed_shown_enabled_and_removed(ask: Run, service: Service) -> None:
-    one = {"name": "w", "is_active": True, "is_enabled": False, "used": 1, "slots": 4, "last_contact_at": None}
+    one = {"name": "w", "state": "draining", "sentence": "Finishes.", "used": 1, "slots": 4, "last_contact_at": None}
+    one |= {"is_enabled": True, "is_drained": False, "left": 1, "version": "0.2", "version_before": "0.1"}
+    one |= {"load": 0.5, "disk_free": 1 << 30, "version_since": "2026-01-01T00:00:00.000Z", "refused": 3, "late": 0}
     service.replies = [Reply(document={"items": [one], "next": None})]
-    assert ask("worker", "list").out.splitlines()[1].split() == b"w connected no 1 of 4 -".split()
-    revoked = {**one, "is_active": False, "revoked_at": "2026-01-01T00:00:00.000Z"}
-    service.replies = [Reply(document={"items": [revoked], "next": None})]
-    assert ask("worker", "list").out.splitlines()[1].split() == b"w revoked no 1 of 4 -".split()
+    assert ask("worker", "list").out.splitlines()[1].split() == b"w draining 1 of 4 0.50 1.0 GiB 0.2 -".split()
+    away = {**one, "state": "silent", "load": None, "disk_free": None, "version": ""}
+    service.replies = [Reply(document={"items": [away], "next": None})]
+    assert ask("worker", "list").out.splitlines()[1].split() == b"w silent 1 of 4 - - - -".split()
     service.replies = [Reply(document=one)]
     assert json.loads(ask("worker", "show", "w", "--json").out) == one
-    for verb in ("enable", "disable", "remove"):
+    shown = ask("worker", "show", "w").out.decode()
+    for words in ("that means        Finishes.", "0.1, until 2026-01-01", "messages refused  3", "runs left         1"):
+        assert words in shown
+    assert "messages late" not in shown
+    for verb in ("enable", "disable", "drain", "disconnect", "remove"):
         assert ask("worker", verb, "w").code == 0
-    assert [(asked.method, asked.body) for asked in service.asked[-3:]] == [
-        ("PATCH", b'{"is_enabled": true}'),
-        ("PATCH", b'{"is_enabled": false}'),
-        ("DELETE", b""),
+    assert [(asked.method, asked.path, asked.body) for asked in service.asked[-5:]] == [
+        ("PATCH", "/api/v1/workers/w", b'{"is_enabled": true}'),
+        ("PATCH", "/api/v1/workers/w", b'{"is_enabled": false}'),
+        ("POST", "/api/v1/workers/w/drain", b"{}"),
+        ("POST", "/api/v1/workers/w/disconnect", b"{}"),
+        ("DELETE", "/api/v1/workers/w", b""),
     ]
+
+
+def test_req_W6_draining_says_what_is_left_and_waits_when_asked(ask: Run, service: Service) -> None:
+    one = {"name": "w", "is_draining": True, "is_drained": False, "left": 2, "is_active": True}
+    service.replies = [Reply(document=one)]
+    assert "w gets nothing new; it has 2 runs left" in ask("worker", "drain", "w").err
+    service.replies = [Reply(document=one), Reply(document={**one, "is_drained": True, "left": 0})]
+    ran = ask("worker", "drain", "w", "--wait")
+    assert ran.code == 0 and "w is drained" in ran.err
+    service.replies = [Reply(document=one)]
+    ran = ask("worker", "drain", "w", "--wait", "--timeout", "0s")
+    assert ran.code == 1 and "w still has 2 runs left after" in ran.err
+    assert ask("worker", "drain", "w", "--timeout", "1h").code == 2
 
 
 def join(orchestra: Run, directory: Path, *more: str) -> tuple[int, str]:

@@ -38,7 +38,7 @@ PROJECT: dict[str, Any] = {
         }
     ]
 }
-FOLLOWING = {"demo", "crash-test", "worker run", "serve"}
+FOLLOWING = {"demo", "crash-test", "worker run", "serve", "systemd install"}
 """What stays, and has tests of its own: here, beside it, or in tests/crash_test. ``worker run`` prints nothing."""
 
 
@@ -119,6 +119,8 @@ CASES: dict[str, Callable[[Site, Path], list[object]]] = {
     "worker show": lambda *_: ["worker", "show", "here"],
     "worker enable": lambda site, _: ["worker", "enable", worker(site, "enabled")],
     "worker disable": lambda site, _: ["worker", "disable", worker(site, "disabled")],
+    "worker drain": lambda site, _: ["worker", "drain", worker(site, "drained"), "--wait"],
+    "worker disconnect": lambda site, _: ["worker", "disconnect", worker(site, "disconnected")],
     "worker revoke": lambda site, _: ["worker", "revoke", worker(site, "revoked")],
     "worker remove": lambda site, _: ["worker", "remove", worker(site, "removed")],
     "worker join": lambda site, here: [
@@ -129,6 +131,7 @@ CASES: dict[str, Callable[[Site, Path], list[object]]] = {
     "trigger": lambda *_: ["trigger", "journeys/odd", "--wait"],
     "run list": lambda *_: ["run", "list"],
     "run show": lambda site, _: ["run", "show", ended(site)],
+    "run why": lambda site, _: ["run", "why", ended(site)],
     "run log": lambda site, _: ["run", "log", ended(site)],
     "run results": lambda site, _: ["run", "results", ended(site)],
     "run wait": lambda site, _: ["run", "wait", ended(site)],

@@ -24,6 +24,7 @@ from appliance.master.dispatcher import Dispatcher
 from appliance.master.roster import Roster
 from appliance.master.sweeper import Sweeper
 from appliance.model import run_state
+from appliance.model.caps import make_incarnation
 from appliance.model.entities import Worker
 from appliance.model.requests import Limits
 from appliance.recoveries import Recoveries
@@ -156,7 +157,8 @@ class Master:
         leased = repository.runs.leased()
         records = [record for run, _ in leased for record in repository.runs.streams(run.id)]
         self.logs.recover(records, [run.id for run, _ in leased])
-        self.lineage = repository.lineage.open_epoch(f"{world.rng.getrandbits(128):032x}", world.boot, clock.now())
+        incarnation = make_incarnation(KEY, world.rng.randbytes(8))
+        self.lineage = repository.lineage.open_epoch(incarnation, world.boot, clock.now())
         self.events = Events()
         self.roster = Roster(clock.monotonic)
         versions = JobVersions(repository)

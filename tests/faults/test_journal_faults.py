@@ -15,7 +15,7 @@ import pytest
 
 from appliance.model.errors import Full, Unavailable
 from appliance.wire.local_runs import Identity
-from appliance.worker import afterlife
+from appliance.worker import afterlife, processes
 from appliance.worker.disk import StorageTrouble
 from appliance.worker.executor import execute
 from appliance.worker.journal import Journal
@@ -62,6 +62,7 @@ def executed(home: Path, marker: Path, number: int, at: int, *, is_for_ever: boo
             "run": RUN,
             "directory": journal.run_directory(RUN).path,
             "secrets": None,
+            "boot": processes.boot_id(),
             "base": {"PATH": os.environ["PATH"]},
             "environment": {},
         }

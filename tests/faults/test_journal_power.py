@@ -59,6 +59,7 @@ def live(root: Path, recorder: Recorder) -> None:
             "run": run_id,
             "directory": journal.run_directory(run_id).path,
             "secrets": str(secrets),
+            "boot": processes.boot_id(),
             "base": {"PATH": os.environ["PATH"]},
             "environment": {},
         }

@@ -88,6 +88,9 @@ ENVIRONMENT = {
         f"{_SERVER}, {_WORKER}",
         "Which boot of the machine this is, for a unit that may not read `/proc/sys/kernel/random/boot_id`.",
     ),
+    "NOTIFY_SOCKET": (f"{_SERVER}, {_WORKER}", "Set by systemd. Where it hears of start, reload, end and life."),
+    "WATCHDOG_USEC": (f"{_SERVER}, {_WORKER}", "Set by systemd. After so many microseconds of silence it ends us."),
+    "WATCHDOG_PID": (f"{_SERVER}, {_WORKER}", "Set by systemd. The process that the one before is meant for."),
     "RUNTIME_DIRECTORY": (_WORKER, "Set by systemd. Secrets of runs lie there for a moment, in memory."),
     "XDG_RUNTIME_DIR": (_WORKER, "The same, without systemd's directory for the unit."),
 }

@@ -60,6 +60,7 @@ class Program:
     def __init__(self, arguments: list[str], log: Path, *, first_line: bytes | None = None) -> None:
         """``first_line``: how the line begins that it prints when it is ready."""
         self._arguments, self._first_line = arguments, first_line
+        self.command = list(COMMAND)  # to be changed before a start
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +80,8 @@ class Program:
             return
         with self.log.open("ab") as log:
             stdout = subprocess.PIPE if self._first_line is not None else subprocess.DEVNULL
-            self._child = subprocess.Popen([*COMMAND, *self._arguments], env=ENVIRONMENT, stdout=stdout, stderr=log)
+            words = [*self.command, *self._arguments]
+            self._child = subprocess.Popen(words, env=ENVIRONMENT, stdout=stdout, stderr=log)
         if self._first_line is not None:
             assert self._child.stdout is not None
             line = self._child.stdout.readline()

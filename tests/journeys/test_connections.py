@@ -120,6 +120,7 @@ def test_fault_F25_a_removed_worker_is_closed_at_once_and_its_token_is_dead(site
     site.assert_healthy()
 
 
+@pytest.mark.long
 def test_fault_F10_a_run_of_a_silent_worker_is_lost_and_corrected_once_it_is_back(site: Site) -> None:
     token = token_of(site, "silent")
     with RawWorker(site, token) as worker:

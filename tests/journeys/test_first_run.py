@@ -96,6 +96,7 @@ class Person:
         return page
 
 
+@pytest.mark.long
 def test_three_commands_and_a_click_lead_from_a_bare_environment_to_the_first_run_elsewhere(
     hosts: tuple[Host, Host], packages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

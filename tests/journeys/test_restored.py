@@ -81,12 +81,11 @@ class Travel:
         found: dict[str, Any] = json.loads(self.site.out("recovery", "show", "--json"))
         return found
 
-    def wait_until_merged(self) -> dict[str, Any]:
-        """Runs triggered now begin when a worker has told all: one that each worker must execute says so."""
+    def wait_for_each_worker(self) -> None:
+        """A run that only this worker may execute begins when it is connected, and has told all if it must."""
         for name in ("here", "there"):
             run_id = self.site.client.trigger("journeys", f"on-{name}", {})["id"]
             assert self.site.wait(run_id)["status"] == "succeeded"
-        return self.recovery()
 
     def check(self, run_id: str, before: dict[str, Any] | None = None) -> None:
         """A run is as it was: number, log, results and status."""
@@ -120,6 +119,7 @@ def travel(tmp_path: Path, after_backup: int) -> None:
         going = Travel(site, marks)
         for name in ("here", "there"):
             site.add_worker(name, 6, place=name)
+        going.wait_for_each_worker()  # the backup must know their journals
         early = [going.trigger() for _ in range(5)]
         for run_id in early:
             site.wait(run_id)
@@ -142,7 +142,8 @@ def travel(tmp_path: Path, after_backup: int) -> None:
         going.restore(backup)
         site.out("worker", "enable", "here")  # the backup knew it disabled
         # what was known comes back, what runs goes on
-        recovery = going.wait_until_merged()
+        going.wait_for_each_worker()
+        recovery = going.recovery()
         assert (recovery["is_open"], recovery["failed"]) == (False, 0), recovery
         assert recovery["backup_at"] is not None
         for run_id in (still_runs, new_and_running):

@@ -124,6 +124,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     made.log.close()
 
 
+@pytest.mark.long
 def test_the_tutorial_is_true_from_its_first_command_to_its_last(reader: Reader) -> None:
     todo = steps()
     assert list(todo) == [1, 2, 3, 4, 5, 6, 7]

@@ -210,11 +210,46 @@ def test_fault_F25_a_removed_worker_is_closed_at_once(desk: Desk) -> None:
         assert closed(worker.socket)[0] == Close.REVOKED
 
 
+def test_fault_F25_a_removed_worker_is_told_that_it_was_removed(desk: Desk) -> None:
+    with desk.greet() as worker:
+        desk.workers.remove("w1")
+        assert closed(worker.socket) == (Close.REVOKED, "this worker was removed")
+
+
+def test_req_W6_a_disconnected_worker_is_closed_at_once_with_a_sentence_and_refused_at_the_door(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk.greet() as worker:
+        desk.workers.disconnect("w1", "ada")
+        assert closed(worker.socket) == (
+            Close.DISCONNECTED,
+            "disconnected by ada; let in again once it is enabled",
+        )
+    with desk.dial() as late:  # its token was looked at before, and its hello comes after
+        late.say(desk.hello().hello)
+        assert closed(late.socket)[0] == Close.DISCONNECTED
+    let_in = desk._authenticate
+
+    def authenticate(token: str) -> Principal:
+        desk.workers.check_standing(desk.w1.id)  # as the accounts do
+        return let_in(token)
+
+    monkeypatch.setattr(desk.gateway, "_authenticate", authenticate)
+    with pytest.raises(InvalidStatus) as refused:
+        desk.dial()
+    assert refused.value.response.status_code == 403
+    assert refused.value.response.headers["Orchestra-Worker-State"] == "disconnected"
+    desk.workers.enable("w1", True)
+    desk.greet().socket.close()
+
+
 def test_fault_F43_a_disabled_worker_gets_nothing_and_stays_connected(desk: Desk) -> None:
     with desk.greet() as worker:
         desk.workers.enable("w1", is_enabled=False)
         first = desk.trigger()
         desk.workers.enable("w1", is_enabled=True)
+        assert worker.hear(m.Drain).on
+        assert not worker.hear(m.Drain).on
         assert worker.hear(m.Assign).run == first.id
 
 
@@ -259,3 +294,27 @@ def test_an_assignment_that_was_not_given_to_the_socket_is_known_as_unsent() -> 
         return first, connection.unsent()
 
     assert asyncio.run(queue()) == ([run], [late, run])
+
+
+def test_fault_F44_a_loop_that_is_stuck_does_not_beat(desk: Desk) -> None:
+    is_stuck, is_free, has_beaten = threading.Event(), threading.Event(), threading.Event()
+
+    def stick() -> None:
+        is_stuck.set()
+        is_free.wait()
+
+    def beat() -> None:
+        desk.gateway.beat()
+        has_beaten.set()
+
+    desk.gateway.beat()
+    loop = desk.gateway._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(stick)
+    assert is_stuck.wait(LONG_ENOUGH)
+    asking = threading.Thread(target=beat)
+    asking.start()
+    assert not has_beaten.wait(0.1)
+    is_free.set()
+    asking.join(LONG_ENOUGH)
+    assert has_beaten.is_set()

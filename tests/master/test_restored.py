@@ -9,7 +9,7 @@ from appliance.db.lineage import NUMBERS_SKIPPED
 from appliance.model.caps import make_cap, request_digest
 from appliance.model.entities import Run
 from appliance.model.run_state import Reason, Status
-from appliance.recoveries import show_recovery
+from appliance.wire import Close
 from appliance.wire import messages as m
 from tests.lease_place import JOURNAL, KEY, Place, job
 from tests.restored_place import Twins, newest
@@ -63,6 +63,61 @@ def test_req_S_20_what_no_cap_proves_begins_nothing(twins: Twins) -> None:
     talk = twins.connect(twins.w1, forged, last=msgspec.structs.replace(forged, run=twins.place.new_id()))
     assert twins.place.recoveries.newest() is None
     assert talk.welcomes[0].unknown == (forged.run,)
+
+
+def test_req_S_20_who_was_not_told_of_a_commit_begins_nothing(twins: Twins) -> None:
+    run = twins.place.running(twins.place.worker_named("w1"))
+    lease = twins.place.repository.runs.lease(run.id)
+    assert lease is not None
+    last = m.Held(run=run.id, cap=lease.cap, digest=twins.place.digests[run.id], state="exited")
+    for proof in (None, "f" * 64):
+        twins.connect(twins.w1, twins.place.held(run), last=msgspec.structs.replace(last, proof=proof))
+    assert twins.place.recoveries.newest() is None
+
+
+def test_req_S_20_a_run_that_was_given_back_begins_nothing(twins: Twins) -> None:
+    run = twins.place.assign(twins.place.worker_named("w1"))
+    held = twins.place.held(run)
+    twins.place.leases.take_back(run.id)
+    talk = twins.connect(twins.w1, held)
+    assert twins.place.recoveries.newest() is None
+    assert talk.welcomes[0].unknown == (run.id,)
+
+
+def test_fault_F24_a_run_that_was_given_back_before_the_backup_and_given_again_after_it_begins_one(
+    twins: Twins,
+) -> None:
+    def given_back(place: Place) -> Run:
+        run = place.assign(place.worker_named("w1"))
+        return place.leases.take_back(run.id)
+
+    run = twins.both(given_back)
+    again = twins.later.assign(twins.w1, twins.later.now(run))
+    twins.later.leases.accepted(twins.later.holder(twins.w1), again.id)
+    talk = twins.connect(twins.w1, twins.later.held(twins.later.now(again)))
+    assert talk.welcomes[0].reconcile
+    assert talk.recalled == [run.id]
+
+
+def test_req_S_20_a_life_that_never_was_is_refused_and_begins_nothing(twins: Twins) -> None:
+    now = twins.place.lineage
+    for epoch, incarnation in ((now.epoch + 1, "e" * 32), (now.epoch + 1, now.incarnation)):
+        talk = twins.connect(twins.w1, epoch=epoch, incarnation=incarnation)
+        assert talk.welcomes == []
+        assert talk.ear.closed is not None and talk.ear.closed[0] == Close.OTHER_CLUSTER
+    assert twins.place.recoveries.newest() is None
+
+
+def test_fault_F24_a_lost_life_begins_one_recovery_and_never_another(twins: Twins) -> None:
+    twins.later.restart()
+    lost = twins.later.lineage
+    for worker in (twins.w1, twins.w2):
+        twins.connect(worker, epoch=lost.epoch, incarnation=lost.incarnation).keeps()
+    assert newest(twins.place).ended_at is not None
+    for worker in (twins.w1, twins.w2):
+        talk = twins.connect(worker, epoch=lost.epoch, incarnation=lost.incarnation)
+        assert not talk.welcomes[0].reconcile
+    assert newest(twins.place).number == 1
 
 
 def test_fault_F24_a_second_restore_begins_a_second_recovery(twins: Twins) -> None:
@@ -214,7 +269,7 @@ def test_req_S_20_a_request_that_was_changed_is_not_believed(twins: Twins) -> No
     talk.keeps(twins.kept(over))
     talk.tells(over, twins.request(over).replace('"number":', '"number":9'))
     assert twins.place.repository.runs.get(over.id) is None
-    assert twins.place.leases.refused == 1
+    assert twins.place.leases.strays.refused == 1
     assert (newest(twins.place).recovered, newest(twins.place).failed) == (0, 1)
     assert "w1" not in {one.name for one in newest(twins.place).waiting}
 
@@ -225,7 +280,7 @@ def test_req_S_20_a_run_of_another_worker_is_not_taken(twins: Twins) -> None:
     talk = twins.connect(twins.w2)
     talk.keeps(twins.kept(over))
     assert talk.recalled == []
-    assert twins.place.leases.refused == 1
+    assert twins.place.leases.strays.refused == 1
 
 
 def test_a_request_that_says_too_little_is_kept_for_the_operator(twins: Twins) -> None:
@@ -309,53 +364,3 @@ def test_recalls_are_asked_a_few_at_a_time(twins: Twins) -> None:
     assert told == 40
     assert newest(twins.place).recovered == 40
     assert "w1" not in {one.name for one in newest(twins.place).waiting}
-
-
-# ---- what a worker has deleted since
-
-
-def _told_all(twins: Twins, complete_since: float) -> Run:
-    """A run that waits in the backup, and both workers that have told all they hold; one has forgotten something."""
-    waiting = twins.both(lambda place: place.trigger())
-    twins.place.clock.advance(3600)
-    twins.place.recoveries.begin("restored", twins.place.clock.now())
-    twins.place.clock.advance(86_400 * 3)
-    twins.connect(twins.w1, complete_since=complete_since, at=twins.place.now_stamp()).keeps()
-    twins.connect(twins.w2, at=twins.place.now_stamp()).keeps()
-    return waiting
-
-
-def test_fault_F24_what_a_worker_may_have_executed_and_deleted_since_is_executed_on_an_operators_word_only(
-    twins: Twins,
-) -> None:
-    waiting = _told_all(twins, complete_since=twins.place.now_stamp() + 7200)
-    assert newest(twins.place).is_open
-    assert twins.place.recoveries.holds(waiting.id)
-    assert "w1 may have executed it since" in twins.place.recoveries.why(waiting.id)
-    assert "w1" in show_recovery(newest(twins.place))
-    twins.place.recoveries.release("alice")
-    assert not twins.place.recoveries.holds(waiting.id)
-
-
-def test_fault_F24_a_worker_that_has_deleted_nothing_since_the_backup_releases_it(twins: Twins) -> None:
-    waiting = _told_all(twins, complete_since=twins.place.now_stamp() + 1800)
-    assert not newest(twins.place).is_open
-    assert not twins.place.recoveries.holds(waiting.id)
-
-
-def test_fault_F24_with_nothing_waiting_it_does_not_matter_what_a_worker_has_deleted(twins: Twins) -> None:
-    twins.place.recoveries.begin("restored", twins.place.clock.now())
-    for worker in (twins.w1, twins.w2):
-        twins.connect(worker, complete_since=twins.place.now_stamp() + 500).keeps()
-    assert newest(twins.place).ended_at is not None
-
-
-def test_fault_F24_without_the_age_of_the_backup_only_a_worker_older_than_what_waits_releases_it(
-    twins: Twins,
-) -> None:
-    waiting = twins.both(lambda place: place.trigger())
-    twins.place.recoveries.begin("copied back by hand")
-    twins.connect(twins.w1, complete_since=waiting.created_at.timestamp() + 1).keeps()
-    twins.connect(twins.w2, complete_since=waiting.created_at.timestamp()).keeps()
-    assert [one.name for one in newest(twins.place).less] == ["w1"]
-    assert twins.place.recoveries.holds(waiting.id)

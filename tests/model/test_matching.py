@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.model.errors import Invalid
-from appliance.model.matching import check_requirement, read_property, unmet
+from appliance.model.matching import check_requirement, conditions, read_property, unmet
 
 LINUX: dict[str, Any] = {
     "os": "linux",
@@ -197,3 +197,30 @@ def test_req_W2_no_property_of_a_worker_can_break_the_dispatcher(requires: Any, 
 def test_req_S_35_a_property_is_a_truth_value_a_whole_number_or_its_text(text: str, value: object) -> None:
     assert read_property(text) == value
     assert type(read_property(text)) is type(value)
+
+
+SCALARS = st.one_of(
+    st.sampled_from(["linux", "3.11", "8GiB", "true", ""]), st.integers(0, 99), st.booleans(), st.floats(0, 9)
+)
+WANTED = st.one_of(SCALARS, st.sampled_from([">=3.11", ">=3,<4", ">=8GiB", "!=linux"]), st.lists(SCALARS, min_size=1))
+NAMES = st.sampled_from(["os", "python", "memory", "is_controller"])
+
+
+@given(
+    st.dictionaries(NAMES, WANTED),
+    st.dictionaries(NAMES, SCALARS),
+    st.dictionaries(NAMES, st.one_of(st.none(), SCALARS, st.lists(SCALARS))),
+)
+def test_req_W2_a_worker_fits_exactly_when_no_condition_fails_and_each_that_fails_says_why(
+    requires: dict[str, Any], job: dict[str, Any], worker: dict[str, Any]
+) -> None:
+    found = list(conditions(requires, job, worker))
+    assert unmet(requires, job, worker) == [one.sentence for one in found if not one.is_met]
+    assert set(requires) <= {one.name for one in found}
+    for one in found:
+        assert bool(one.sentence) == (not one.is_met)
+        assert one.needs and one.needs.startswith(one.name)
+    # One condition alone says of itself what it says among others.
+    for name, wanted in requires.items():
+        (alone,) = [one for one in conditions({name: wanted}, {}, {name: worker.get(name)}) if one.name == name][-1:]
+        assert alone in found

@@ -24,7 +24,10 @@ from appliance.events import Event, Events
 from appliance.job_versions import JobVersions
 from appliance.leases import Leases
 from appliance.lost_runs import LostRuns
+from appliance.master.dispatcher import Dispatcher
+from appliance.master.roster import Roster
 from appliance.model.entities import Job, NewRun, Project, Run, Source
+from appliance.model.requests import Limits
 from appliance.model.run_state import Assign, Finish, Status
 from appliance.passwords import PasswordLimits
 from appliance.projects import Projects
@@ -35,7 +38,7 @@ from appliance.web.rendering import Rendering
 from appliance.web.routes import Parts, Route, WebSettings, build
 from appliance.web.service import Service
 from appliance.web.static_files import StaticFiles
-from appliance.workers import Nobody, Workers
+from appliance.workers import Workers
 
 PASSWORD = "correct horse battery staple"
 HOST = "127.0.0.1:8080"
@@ -165,9 +168,22 @@ class World:
         self.projects = Projects(self.repository, self.clock, self.events)
         self.recoveries = Recoveries(self.repository, self.clock, self.events)
         self.runs = Runs(self.repository, self.logs, self.clock, self.events, JobVersions(self.repository))
-        self.workers = Workers(self.repository, self.clock, self.events, Nobody(), self.random)
+        self.roster = Roster(self.clock.monotonic)
+        self.workers = Workers(self.repository, self.clock, self.events, self.roster, self.random)
         self.leases = Leases(self.repository, self.runs, self.logs, self.clock, KEY)
         self.lost_runs = LostRuns(self.repository, self.runs, self.leases, self.workers)
+        self.dispatcher = Dispatcher(
+            self.repository,
+            self.leases,
+            self.roster,
+            self.events,
+            lambda: 1,
+            lambda run_id: f"token of {run_id}",
+            JobVersions(self.repository),
+            Limits(),
+            holds=self.recoveries.holds,
+        )
+        self.dispatcher.load()
         self.put_projects("alpha", "beta")
         self.project_files = self.logs_directory / "projects"
         self.project_files.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,8 +198,8 @@ class World:
             waits=Waits(
                 self.repository,
                 self.workers,
-                JobVersions(self.repository),
                 self.clock,
+                self.dispatcher.outlook,
                 holds=self.recoveries.holds,
                 hold=self.recoveries.why,
             ),

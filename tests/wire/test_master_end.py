@@ -76,6 +76,19 @@ def test_a_hello_is_greeted_and_answered_with_a_welcome() -> None:
     assert end.stage is Stage.OPEN
 
 
+def test_what_is_wanted_while_an_inventory_is_merged_is_said_behind_the_welcome() -> None:
+    end = End()
+    greeting = end.hear(hello())
+    end.say(m.Drain, on=True)
+    end.say(m.Abort, run=RUN)
+    assert end.said() == []
+    end.welcome(greeting, Merged(), AT)
+    end.say(m.Forget, run=RUN)
+    said = end.said()
+    assert [type(one) for one in said] == [m.Welcome, m.Drain, m.Abort, m.Forget]
+    assert [one.id for one in said] == [1, 2, 3, 4]
+
+
 def test_an_inventory_over_one_page_is_heard_whole_before_it_is_greeted() -> None:
     end = End()
     assert end.hear(hello(runs=held(INVENTORY_PAGE), more=True)) is None

@@ -390,7 +390,7 @@ def test_a_drain_of_the_master_is_noted(tmp_path: Path) -> None:
         await connection.send(m.encode(m.Withdraw(id=3, run=RUN)))
         await hear(connection, m.Unknown)
 
-    assert live(lambda url: Place(tmp_path, url), talk).link.is_draining
+    assert live(lambda url: Place(tmp_path, url), talk).link.draining.is_on
 
 
 def test_the_chance_of_the_system_lies_between_nothing_and_one() -> None:

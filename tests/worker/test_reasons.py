@@ -83,6 +83,7 @@ def test_defect_J08_fault_F09_every_trouble_has_a_sentence_and_a_time(name: str)
         (Close.SUPERSEDED, LATER),
         (Close.REVOKED, LATER),
         (Close.DUPLICATE, LATER),
+        (Close.DISCONNECTED, SOON),
         (Close.OTHER_CLUSTER, RARELY),
         (Close.VERSION, RARELY),
         (Close.PROTOCOL, LATER),
@@ -101,6 +102,20 @@ def test_every_close_code_of_the_protocol_has_a_sentence_of_its_own() -> None:
     sentences = {explain(closed(code), URL).sentence for code in codes}
     assert len(sentences) == len(codes)
     assert not any(str(code) in sentence for code in codes for sentence in sentences)
+
+
+def test_req_W6_a_worker_that_was_disconnected_knows_it_and_tries_on() -> None:
+    refused = answer(403)
+    refused.response.headers["Orchestra-Worker-State"] = "disconnected"
+    said = explain(refused, URL)
+    assert said == explain(closed(Close.DISCONNECTED), URL)
+    assert said.again == SOON and "it is let in again once it is enabled" in said.sentence
+
+
+def test_fault_F25_a_worker_that_is_sent_away_says_why() -> None:
+    said = explain(closed(Close.REVOKED, "this worker was removed"), URL).sentence
+    assert said == "the server has sent this worker away: this worker was removed"
+    assert "\x1b" not in explain(closed(Close.REVOKED, "\x1b[2J"), URL).sentence
 
 
 def test_req_S_53_what_a_page_answers_is_cut_to_one_short_line() -> None:

@@ -122,27 +122,34 @@ SPOILERS = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILERS)
-def test_defect_J07_a_job_that_spoils_our_files_ends_errored_at_once_and_begins_only_once(
-    tmp_path: Path, name: str
-) -> None:
-    """And not when its worker starts again: its command would go on for five minutes."""
-    begun = tmp_path / "begun"
+def test_defect_J07_a_job_that_spoils_our_files_ends_errored_at_once_and_begins_only_once(tmp_path: Path) -> None:
+    """And not when its worker starts again: its command would go on for five minutes. All side by side."""
+    begun = {name: tmp_path / f"begun-{number}" for number, name in enumerate(SPOILERS)}
+
+    def times() -> dict[str, str]:
+        return {name: file.read_text() for name, file in begun.items()}
 
     async def scenario(shop: Workshop) -> None:
-        run_id = shop.launch([f"echo once >> {begun}; echo ready; {WRITTEN}; cd ..; {SPOILERS[name]}; sleep 300"])
-        record = await shop.end(run_id)
-        assert (record.status, record.reason) == ("errored", "internal_error")
-        assert "removed or spoilt while it ran" in record.sentence
-        assert begun.read_text() == "once\n"
-        assert processes.carrying(run_id) == []
+        runs = {
+            name: shop.launch(
+                [f"echo once >> {begun[name]}; echo ready; {WRITTEN}; cd ..; {SPOILERS[name]}; sleep 300"]
+            )
+            for name, spoil in SPOILERS.items()
+        }
+        for name, run_id in runs.items():
+            record = await shop.end(run_id)
+            assert (record.status, record.reason) == ("errored", "internal_error"), name
+            assert "removed or spoilt while it ran" in record.sentence, name
+            assert processes.carrying(run_id) == [], name
+        assert times() == dict.fromkeys(SPOILERS, "once\n")
         assert (await shop.end(shop.launch([["echo", "next"]]))).status == "succeeded"
 
     run(tmp_path / "worker", scenario)
     journal = Journal(tmp_path / "worker")
     journal.open()
-    assert (journal.recover().waiting, begun.read_text()) == ((), "once\n")
-    assert [held.record is not None for held in journal.runs()] == [True, True]
+    assert (journal.recover().waiting, times()) == ((), dict.fromkeys(SPOILERS, "once\n"))
+    assert all(held.record is not None for held in journal.runs())
+    assert len(list(journal.runs())) == len(SPOILERS) + 1
     journal.close()
 
 

@@ -23,7 +23,7 @@ class MemoryRepository(Repository):
     """See :class:`~appliance.db.repository.Repository`. One lock makes every verb atomic."""
 
     def __init__(self) -> None:
-        lock = threading.RLock()
+        lock = self._lock = threading.RLock()
         runs = MemoryRuns(lock)
         accounts = MemoryAccounts(lock)
         self.projects = MemoryProjects(lock)
@@ -38,6 +38,11 @@ class MemoryRepository(Repository):
 
     def close(self) -> None:
         """Nothing to disconnect."""
+
+    def beat(self) -> None:
+        """Nothing that could be stuck but the lock."""
+        with self._lock:
+            pass
 
     def check(self) -> list[str]:
         """Memory is always well."""

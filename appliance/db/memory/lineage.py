@@ -8,16 +8,17 @@ from datetime import datetime
 
 import msgspec
 
-from appliance.db.lineage import LineageStore
+from appliance.db.lineage import LOST_LIFE, LineageStore
 from appliance.db.memory.runs import MemoryRuns
 from appliance.db.memory.workers import MemoryWorkers
 from appliance.model.entities import Lineage, Recovery, RecoveryWorker
 
 
 class _Recovery(msgspec.Struct):
-    """A recovery, what each worker has said (when, and a note), and what became of runs."""
+    """A recovery, the journals that workers had, what each has said (when, and a note), and what became of runs."""
 
     stored: Recovery
+    journals: dict[str, str | None]
     merged: dict[str, tuple[datetime | None, str]]
     live: frozenset[str]
     outcomes: dict[str, bool]
@@ -32,6 +33,7 @@ class MemoryLineage(LineageStore):
         self._workers = workers
         self._cluster: str | None = None
         self._incarnations: list[str] = []
+        self._lost_lives: set[str] = set()
         self._recoveries: list[_Recovery] = []
         self._clock_mark: datetime | None = None
         runs.is_unheard = self._is_unheard
@@ -44,10 +46,17 @@ class MemoryLineage(LineageStore):
             self._incarnations.append(incarnation)
             return Lineage(cluster=self._cluster, epoch=len(self._incarnations), incarnation=incarnation)
 
-    def knows(self, epoch: int, incarnation: str) -> bool:
+    def epoch_of(self, incarnation: str) -> int | None:
         """See the interface."""
         with self._lock:
-            return 1 <= epoch <= len(self._incarnations) and self._incarnations[epoch - 1] == incarnation
+            if incarnation in self._incarnations:
+                return self._incarnations.index(incarnation) + 1
+            return LOST_LIFE if incarnation in self._lost_lives else None
+
+    def lose(self, incarnation: str) -> None:
+        """See the interface."""
+        with self._lock:
+            self._lost_lives.add(incarnation)
 
     def clock_mark(self) -> datetime | None:
         """See the interface."""
@@ -67,7 +76,8 @@ class MemoryLineage(LineageStore):
                 self._recoveries.append(
                     _Recovery(
                         stored=Recovery(len(self._recoveries) + 1, began_at, backup_at),
-                        merged=dict.fromkeys(self._workers.ids(), (None, "")),
+                        journals=self._workers.journals(),
+                        merged=dict.fromkeys(self._workers.journals(), (None, "")),
                         live=self._runs.live(),
                         outcomes={},
                     )
@@ -85,7 +95,11 @@ class MemoryLineage(LineageStore):
                 return None
             newest = self._recoveries[-1]
             workers = [(self._workers.get(worker_id), said) for worker_id, said in newest.merged.items()]
-            known = [RecoveryWorker(one.id, one.name, one.is_enabled, *said) for one, said in workers if one]
+            known = [
+                RecoveryWorker(one.id, one.name, one.is_enabled, newest.journals[one.id], *said)
+                for one, said in workers
+                if one
+            ]
             return msgspec.structs.replace(
                 newest.stored,
                 workers=tuple(sorted(known, key=lambda one: one.name.lower())),
@@ -120,6 +134,11 @@ class MemoryLineage(LineageStore):
             said = [one.outcomes[run_id] for one in self._recoveries if run_id in one.outcomes]
             return bool(said) and not said[-1]
 
+    def came_back(self, run_id: str, cap: str) -> bool:
+        """See the interface."""
+        with self._lock:
+            return self._runs.came_back(run_id, cap)
+
     def release(self, by: str, at: datetime) -> Recovery | None:
         """See the interface."""
         with self._lock:
@@ -136,7 +155,7 @@ class MemoryLineage(LineageStore):
 
     def _is_fresh(self, newest: Recovery) -> bool:
         """Whether it waits for every worker there is."""
-        return newest.is_open and len(newest.waiting) == len(self._workers.ids()) > 0
+        return newest.is_open and len(newest.waiting) == len(self._workers.journals()) > 0
 
     def _end_if_complete(self, at: datetime) -> None:
         newest = self.recovery()

@@ -35,6 +35,7 @@ class MemoryRuns(RunStore):
         self._by_status: dict[Status, dict[str, Run]] = {status: {} for status in Status}
         self._keys: dict[tuple[str, str], tuple[str, str, datetime]] = {}
         self._leases: dict[str, Lease] = {}
+        self._returned: set[tuple[str, str]] = set()  # run ids and caps
         self._streams: dict[str, dict[int, StreamRecord]] = {}
         self._results: dict[str, tuple[int, str]] = {}
         self._laid_over: dict[str, dict[str, Any]] = {}
@@ -170,9 +171,13 @@ class MemoryRuns(RunStore):
                 return False
             if before.status is not Status.ASSIGNED or run.status not in (Status.PENDING, Status.CANCELLED):
                 raise IllegalTransition(f"a run that is {before.status} cannot be taken back to {run.status}")
-            del self._leases[run.id]
+            self._returned.add((run.id, self._leases.pop(run.id).cap))
             self._put(_fixed(run, before))
             return True
+
+    def came_back(self, run_id: str, cap: str) -> bool:
+        """For ``MemoryLineage`` only."""
+        return (run_id, cap) in self._returned
 
     def replace(self, run: Run, if_version: int) -> bool:
         """See the interface."""

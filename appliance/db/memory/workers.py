@@ -41,9 +41,9 @@ class MemoryWorkers(WorkerStore):
                 raise
             return True
 
-    def ids(self) -> tuple[str, ...]:
-        """Of all workers. For ``MemoryLineage`` only."""
-        return tuple(self._workers)
+    def journals(self) -> dict[str, str | None]:
+        """Of all workers, by worker id. For ``MemoryLineage`` only."""
+        return {worker.id: worker.journal_id for worker in self._workers.values()}
 
     def get(self, worker_id: str) -> Worker | None:
         """See the interface."""

@@ -105,6 +105,10 @@ class SqliteRepository(Repository):
         closing, self._closing = self._closing, ExitStack()
         closing.close()
 
+    def beat(self) -> None:
+        """See the interface. Asks the writer's thread, after all that waits before it."""
+        self._writer.beat()
+
     def check(self) -> list[str]:
         """See the interface. Reads the whole file: seconds for a million runs."""
         connection = connect(self._path, vfs=self._vfs, is_reader=True)

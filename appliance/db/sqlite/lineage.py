@@ -8,13 +8,17 @@ from typing import Any
 
 import apsw
 
-from appliance.db.lineage import NUMBERS_SKIPPED, LineageStore
+from appliance.db.lineage import LOST_LIFE, NUMBERS_SKIPPED, LineageStore
 from appliance.db.sqlite.readers import Readers
-from appliance.db.sqlite.run_rows import id_in, id_out
+from appliance.db.sqlite.run_rows import hex_in, id_in, id_out
 from appliance.db.sqlite.writer import Writer
 from appliance.model.entities import Lineage, Recovery, RecoveryWorker
 from appliance.model.times import from_millis, to_millis
 
+_EPOCH = f"""
+    SELECT epoch FROM lineage WHERE incarnation = ?
+    UNION ALL SELECT {LOST_LIFE} FROM lost_life WHERE incarnation = ?
+"""  # noqa: S608 -- a number of our own
 _NEWEST = """
     SELECT number, began_at, backup_at, released_at, released_by, ended_at,
         (SELECT count(*) FROM recovery_run WHERE recovery = number AND is_recovered = 1),
@@ -22,7 +26,7 @@ _NEWEST = """
     FROM recovery ORDER BY number DESC LIMIT 1
 """
 _WORKERS = """
-    SELECT worker.id, worker.name, worker.is_enabled, merged_at, note
+    SELECT worker.id, worker.name, worker.is_enabled, recovery_worker.journal_id, merged_at, note
     FROM recovery_worker JOIN worker ON worker.id = recovery_worker.worker_id
     WHERE recovery = ? ORDER BY worker.name
 """
@@ -32,10 +36,12 @@ _LIVE = """
     SELECT ?, id, 1 FROM run INDEXED BY run_by_status
     WHERE status IN ('pending', 'assigned', 'running', 'lost') AND status <> 'succeeded'
 """
+_WAITING = "INSERT INTO recovery_worker (recovery, worker_id, journal_id) SELECT ?, id, journal_id FROM worker"
 _NOTE = """
     INSERT INTO recovery_run (recovery, id, was_live, is_recovered) VALUES (?, ?, 0, ?)
     ON CONFLICT DO UPDATE SET is_recovered = excluded.is_recovered
 """
+_CAME_BACK = "SELECT 1 FROM returned WHERE place = (SELECT place FROM run WHERE id = ?) AND cap = ?"
 _FAILED = """
     SELECT 1 FROM recovery_run AS one INDEXED BY recovery_run_failed WHERE id = ? AND is_recovered = 0
     AND NOT EXISTS (SELECT 1 FROM recovery_run AS later
@@ -65,10 +71,19 @@ class SqliteLineage(LineageStore):
 
         return self._writer.do(verb)
 
-    def knows(self, epoch: int, incarnation: str) -> bool:
+    def epoch_of(self, incarnation: str) -> int | None:
         """See the interface."""
-        sql = "SELECT 1 FROM lineage WHERE epoch = ? AND incarnation = ?"
-        return self._readers.read(lambda connection: connection.execute(sql, (epoch, incarnation)).get is not None)
+        epoch: int | None = self._readers.read(lambda connection: connection.execute(_EPOCH, (incarnation,) * 2).get)
+        return epoch
+
+    def lose(self, incarnation: str) -> None:
+        """See the interface."""
+        sql = "INSERT INTO lost_life (incarnation) VALUES (?) ON CONFLICT DO NOTHING"
+
+        def verb(connection: apsw.Connection) -> None:
+            connection.execute(sql, (incarnation,))
+
+        self._writer.do(verb)
 
     def clock_mark(self) -> datetime | None:
         """See the interface."""
@@ -97,9 +112,7 @@ class SqliteLineage(LineageStore):
                 ).get
                 connection.execute("UPDATE counter SET last = last + ?", (NUMBERS_SKIPPED,))
                 connection.execute(_LIVE, (number,))
-                connection.execute(
-                    "INSERT INTO recovery_worker (recovery, worker_id) SELECT ?, id FROM worker", (number,)
-                )
+                connection.execute(_WAITING, (number,))
                 _end_if_complete(connection, number, began_at)
             begun = _newest(connection)
             assert begun is not None
@@ -147,6 +160,11 @@ class SqliteLineage(LineageStore):
         """See the interface."""
         return self._readers.read(lambda connection: connection.execute(_FAILED, (id_in(run_id),)).get is not None)
 
+    def came_back(self, run_id: str, cap: str) -> bool:
+        """See the interface."""
+        bindings = (id_in(run_id), hex_in(cap))
+        return self._readers.read(lambda connection: connection.execute(_CAME_BACK, bindings).get is not None)
+
     def release(self, by: str, at: datetime) -> Recovery | None:
         """See the interface."""
 
@@ -173,8 +191,10 @@ def _newest(connection: apsw.Connection) -> Recovery | None:
         began_at=from_millis(began),
         backup_at=None if backup is None else from_millis(backup),
         workers=tuple(
-            RecoveryWorker(worker_id, name, is_enabled == 1, None if merged is None else from_millis(merged), note)
-            for worker_id, name, is_enabled, merged, note in connection.execute(_WORKERS, (number,))
+            RecoveryWorker(
+                worker_id, name, is_enabled == 1, journal, None if merged is None else from_millis(merged), note
+            )
+            for worker_id, name, is_enabled, journal, merged, note in connection.execute(_WORKERS, (number,))
         ),
         recovered=recovered,
         failed=failed,

@@ -1,4 +1,4 @@
-"""Storing a run again that a restored database does not know (F24)."""
+"""What makes out an older database, and storing a run again that it does not know (F24)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ _GIVEN = """
     INSERT INTO counter (project, job, last) VALUES (?, ?, ?)
     ON CONFLICT (project, job) DO UPDATE SET last = max(last, excluded.last)
 """
+
+
+_RETURN = "INSERT INTO returned (place, cap) SELECT place, lease_cap FROM run WHERE place = ? ON CONFLICT DO NOTHING"
+
+
+def note_return(connection: apsw.Connection, place: int) -> None:
+    """The assignment of a run goes, and its cap is remembered. For verbs."""
+    connection.execute("DELETE FROM request WHERE place = ?", (place,))
+    connection.execute(_RETURN, (place,))
 
 
 def recover(connection: apsw.Connection, words: Words, run: Run, lease: Lease) -> int | None:

@@ -15,7 +15,7 @@ from appliance.db.results import lay_over
 from appliance.db.sqlite import keys
 from appliance.db.sqlite.find import BAD_END, find, place_after
 from appliance.db.sqlite.readers import Readers
-from appliance.db.sqlite.recovering import UNHEARD, recover
+from appliance.db.sqlite.recovering import UNHEARD, note_return, recover
 from appliance.db.sqlite.rows import to_json
 from appliance.db.sqlite.run_rows import (
     COLUMNS,
@@ -235,7 +235,7 @@ class SqliteRuns(RunStore):
                 return False
             if now[1] != Status.ASSIGNED:
                 raise IllegalTransition(f"a run that is {now[1]} cannot be taken back")
-            connection.execute("DELETE FROM request WHERE place = ?", (now[0],))
+            note_return(connection, now[0])
             self._change(connection, now, back, if_version + 1, LEASE_COLUMNS, _NO_LEASE)
             if run.status is Status.CANCELLED:  # by way of pending, as 4.2 says
                 now = _now(connection, run, if_version + 1)

@@ -115,6 +115,16 @@ class Writer:
         answer: _T = job.result
         return answer
 
+    def beat(self) -> None:
+        """Return once the thread has come by, however that went: not while it is stuck. Raises Unavailable if it has
+        been stopped. A full queue does not matter."""
+        job = _Job(lambda _connection: None)
+        with self._lock:
+            if not self._is_running:
+                raise Unavailable("the database is not open; try again")
+            self._queue.put(job)
+        job.done.acquire()
+
     def _wait_for_place(self) -> None:
         self._wanting += 1
         try:

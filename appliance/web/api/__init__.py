@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.web.api import accounts, configuration, projects, recovery, runs, system, users, workers
+from appliance.web.api import accounts, configuration, projects, recovery, runs, system, users, waits, workers
 from appliance.web.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -12,6 +12,7 @@ ROUTES: tuple[Route, ...] = (
     *recovery.ROUTES,
     *projects.ROUTES,
     *runs.ROUTES,
+    *waits.ROUTES,
     *workers.ROUTES,
     *users.ROUTES,
 )

@@ -14,8 +14,8 @@ from appliance.model.changes import KeyChange
 from appliance.model.entities import Exit, Job, Late, Project, Receipt, Run, Session, Source, Token, User
 from appliance.model.permissions import Principal
 from appliance.model.times import rfc3339
+from appliance.model.worker_states import WorkerState
 from appliance.projects import RanWith
-from appliance.workers import WorkerState
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
@@ -177,7 +177,10 @@ def job_document(job: Job, last_run: Run | None) -> dict[str, Any]:
 
 
 class WorkerDocument(msgspec.Struct, frozen=True):
-    """A worker."""
+    """A worker. ``state`` is what it is doing, in a word, ``sentence`` what that means. ``left``: live runs that it has
+    or may have; ``is_drained`` when a draining one has none. ``switched_*``: who enabled, disabled, drained or
+    disconnected it last. ``load`` and ``disk_free`` (bytes) are of its last beat. ``refused`` and ``late`` count its
+    messages about runs that it does not have, or that had ended, since the server started."""
 
     name: str
     owner: str
@@ -189,9 +192,22 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     is_active: bool
     is_draining: bool
     last_contact_at: Time | None
+    state: str = ""
+    sentence: str = ""
+    left: int = 0
+    is_drained: bool = False
+    is_disconnected: bool = False
+    switched_at: Time | None = None
+    switched_by: str | None = None
     revoked_at: Time | None = None
     revoked_by: str | None = None
     trouble: str = ""
+    load: float | None = None
+    disk_free: int | None = None
+    version_before: str = ""
+    version_since: Time | None = None
+    refused: int = 0
+    late: int = 0
     clock_offset: float = 0.0
     pools: tuple[str, ...] = ()
 
@@ -210,6 +226,19 @@ def worker_document(state: WorkerState) -> WorkerDocument:
         is_active=state.is_active,
         is_draining=worker.is_draining,
         last_contact_at=time(worker.last_contact_at),
+        state=state.duty.value,
+        sentence=state.sentence,
+        left=state.left,
+        is_drained=state.is_drained,
+        is_disconnected=worker.is_disconnected,
+        switched_at=time(worker.switched_at),
+        switched_by=worker.switched_by,
+        load=state.vitals.load if state.vitals else None,
+        disk_free=state.vitals.disk_free if state.vitals else None,
+        version_before=worker.version_before,
+        version_since=time(worker.version_since),
+        refused=state.refused,
+        late=state.late,
         revoked_at=time(worker.revoked_at),
         revoked_by=worker.revoked_by,
         trouble=state.trouble,

@@ -8,17 +8,30 @@ import msgspec
 
 from appliance.lost_runs import Fate
 from appliance.model.permissions import Right
-from appliance.web.api import lists
+from appliance.model.worker_states import Duty
+from appliance.web import sorting, worker_lists
 from appliance.web.api.documents import WorkerDocument, worker_document
-from appliance.web.api.lists import Listing, NameQuery
+from appliance.web.api.lists import Listing
+from appliance.web.paging import PageQuery
 from appliance.web.routes import Parts, Request, Response, Route, document, nothing
 from appliance.workers import join_line
+
+WorkerWord = Annotated[str, msgspec.Meta(max_length=20, extra_json_schema={"enum": list(Duty)})]
 
 
 class WorkerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Switch a worker on or off; what it runs goes on."""
 
     is_enabled: bool
+
+
+class WorkersQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """Which workers, and in which order. ``name``: part of it; ``property``: ``key=value``."""
+
+    state: tuple[WorkerWord, ...] = ()
+    name: worker_lists.Text = ""
+    property: worker_lists.Text = ""
+    sort: sorting.WorkerSort = sorting.WORKERS[0]
 
 
 class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,15 +55,13 @@ class WorkerTokenDocument(msgspec.Struct, frozen=True):
 
 
 def workers(request: Request, parts: Parts) -> Response:
-    """All workers, by name."""
-    return lists.by_name(
-        parts.key,
-        "workers",
-        request.query,
-        parts.workers.list,
-        lambda state: state.worker.name,
-        worker_document,
+    """Workers, by name if not asked otherwise."""
+    query: WorkersQuery = request.query
+    wanted = worker_lists.Wanted(query.state, query.name, query.property)
+    found, following = worker_lists.part(
+        parts.workers, parts.key, "workers", wanted, query.sort, query.cursor, query.limit
     )
+    return document(Listing([worker_document(state) for state in found], following))
 
 
 def worker(request: Request, parts: Parts) -> Response:
@@ -59,13 +70,24 @@ def worker(request: Request, parts: Parts) -> Response:
 
 
 def enable_worker(request: Request, parts: Parts) -> Response:
-    """Give it new runs, or none."""
-    return document(worker_document(parts.workers.enable(request.params["worker"], request.body.is_enabled)))
+    """Give it new runs, whatever it was kept from; or none."""
+    state = parts.workers.enable(request.params["worker"], request.body.is_enabled, request.someone.name)
+    return document(worker_document(state))
+
+
+def drain_worker(request: Request, parts: Parts) -> Response:
+    """Let it finish what it has and give it nothing new, until it is enabled; ``is_drained`` says when it has."""
+    return document(worker_document(parts.workers.drain(request.params["worker"], by=request.someone.name)))
+
+
+def disconnect_worker(request: Request, parts: Parts) -> Response:
+    """Close its connection now, and let it in again once it is enabled. Its runs go on there."""
+    return document(worker_document(parts.workers.disconnect(request.params["worker"], request.someone.name)))
 
 
 def remove_worker(request: Request, parts: Parts) -> Response:
     """Delete a worker and its token; 409 while it has runs."""
-    parts.workers.remove(request.params["worker"])
+    parts.workers.remove(request.params["worker"], request.someone.name)
     return nothing()
 
 
@@ -87,7 +109,7 @@ ROUTES = (
         "/api/v1/workers",
         workers,
         Right.READ_WORKERS,
-        query=NameQuery,
+        query=WorkersQuery,
         answer=Listing[WorkerDocument],
         summary="Workers",
     ),
@@ -100,6 +122,22 @@ ROUTES = (
         body=WorkerPatch,
         answer=WorkerDocument,
         summary="Switch a worker on or off",
+    ),
+    Route(
+        "POST",
+        "/api/v1/workers/<worker>/drain",
+        drain_worker,
+        Right.MANAGE_WORKERS,
+        answer=WorkerDocument,
+        summary="Let a worker finish what it has, and give it nothing new",
+    ),
+    Route(
+        "POST",
+        "/api/v1/workers/<worker>/disconnect",
+        disconnect_worker,
+        Right.MANAGE_WORKERS,
+        answer=WorkerDocument,
+        summary="Close a worker's connection until it is enabled",
     ),
     Route(
         "DELETE",

@@ -53,7 +53,7 @@ def dashboard(request: Request, parts: Parts) -> Response:
             workers_total=total,
             failed_href=links.runs_of(FAILED),
             running_href=links.runs_of(RUNNING),
-            waiting_href=links.runs_of(WAITING),
+            waiting_href=links.QUEUE,
             **_recovery(request, parts),
             clock=parts.clock_trouble() if may(request.someone, Right.MANAGE_USERS) else "",
         )

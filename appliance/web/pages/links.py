@@ -14,6 +14,7 @@ LOGIN = "/login"
 LOGOUT = "/logout"
 PROJECTS = "/projects"
 RUNS = "/runs"
+QUEUE = "/queue"
 WORKERS = "/workers"
 ME = "/me"
 SETUP = "/setup"
@@ -83,6 +84,11 @@ def runs_of(statuses: Iterable[str]) -> str:
 def below_me(*parts: str) -> str:
     """Where the buttons of the reader's own account post to."""
     return "/".join([ME, *map(_part, parts)])
+
+
+def worker(name: str) -> str:
+    """A worker."""
+    return f"{WORKERS}/{_part(name)}"
 
 
 def worker_action(name: str, action: str) -> str:

@@ -13,8 +13,9 @@ from appliance.model.positions import command_words
 from appliance.model.run_state import LIVE, Status
 from appliance.model.sizes import show_bytes
 from appliance.projects import RanWith
-from appliance.web.pages import away, definition, links, logview, rows, steps, values
+from appliance.web.pages import away, definition, links, logview, rows, steps, values, waiting
 from appliance.web.pages.answers import reader, show
+from appliance.web.paging import Cursor
 from appliance.web.pieces import When
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import RunPage
@@ -28,10 +29,12 @@ Flag = Annotated[str, msgspec.Meta(max_length=8)]
 
 class RunQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``stay``: do not load the page again by itself. ``steps``: the part of the commands that is shown, from 1; the
-    one in which something went wrong, or goes on, when it is not given."""
+    one in which something went wrong, or goes on, when it is not given. ``workers``: the part of the workers that it
+    waits for."""
 
     stay: Flag = ""
     steps: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+    workers: Cursor | None = None
 
 
 def run(request: Request, parts: Parts) -> Response:
@@ -49,6 +52,7 @@ def run(request: Request, parts: Parts) -> Response:
     ran_with = definition.of(found, parts)
     shown_steps, steps_part = steps.part(parts, found, request.query.steps)
     results = values.shown(parts.runs.results(found.id))
+    wait = parts.waits.of([found]).get(found.id)
     times = (
         ("Triggered", found.created_at),
         ("Assigned", found.assigned_at),
@@ -58,7 +62,7 @@ def run(request: Request, parts: Parts) -> Response:
     return show(
         RunPage(
             title=f"{found.job}#{found.number} {found.status}",
-            run=rows.run_row(found, now, parts.waits.reasons([found]).get(found.id, "")),
+            run=rows.run_row(found, now, wait.sentence if wait else ""),
             refresh=REFRESH if is_live and not request.query.stay else None,
             stay_href=links.with_query(here, stay="yes"),
             times=tuple((label, When(at, rows.ago(at, now))) for label, at in times if at is not None),
@@ -83,6 +87,9 @@ def run(request: Request, parts: Parts) -> Response:
             lost_action=f"{here}/declare-lost" if may_control and away.may_be_declared_lost(found, parts) else None,
             late=away.late_report(found, parts),
             definition=definition.shown(ran_with, found),
+            why=waiting.workers(request, parts, found, here),
+            position=wait.place.number if wait and wait.place else None,
+            waiting=wait.place.of if wait and wait.place else 0,
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.web.pages import dashboard, entrance, jobs, log, me, projects, run, runs, static, workers
+from appliance.web.pages import dashboard, entrance, jobs, log, me, projects, queue, run, runs, static, worker, workers
 from appliance.web.routes import Route
 
 # In bottle the first match wins: ``/p/<project>/<job>/<number>`` stands behind the addresses below it.
@@ -15,6 +15,8 @@ ROUTES: tuple[Route, ...] = (
     *log.ROUTES,
     *run.ROUTES,
     *runs.ROUTES,
+    *queue.ROUTES,
     *workers.ROUTES,
+    *worker.ROUTES,
     *me.ROUTES,
 )

@@ -1,33 +1,36 @@
-"""``/workers``: who can do work, and the form that adds a machine (W1)."""
+"""``/workers``: who can do work, and the form that adds a machine (W1, V3)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
 
+from appliance import __version__
 from appliance.model.entities import Worker
 from appliance.model.errors import Conflict, Invalid
 from appliance.model.matching import read_property
 from appliance.model.names import check_name
 from appliance.model.permissions import Right, may
-from appliance.model.sizes import show_bytes
-from appliance.model.times import show_time
-from appliance.web import forms, sorting
-from appliance.web.pages import links, rows, values
+from appliance.model.worker_states import Duty, WorkerState
+from appliance.web import forms, sorting, worker_lists
+from appliance.web.pages import links, rows
 from appliance.web.pages.answers import reader, refuse, show
 from appliance.web.pages.orders import asked, orders
 from appliance.web.pages.runs import Word
-from appliance.web.paging import Cursor, read_cursor, write_cursor
-from appliance.web.pieces import Field, Form, Paging, Value, WorkerRow
-from appliance.web.routes import Parts, Request, Response, Route, redirect
+from appliance.web.paging import Cursor
+from appliance.web.pieces import Field, Form, Option, Paging, WorkerRow
+from appliance.web.routes import Parts, Request, Response, Route
 from appliance.web.views import JoinPage, WorkersPage
-from appliance.workers import WorkerState, join_line
+from appliance.workers import join_line
 
+SOFTWARE = f"orchestra-appliance {__version__}"  # what a worker of the server's own version says it is
 SHOWN = 50
+_STATES = tuple(reversed(Duty))  # what is common comes first
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}(?!\n)$")
 _EMPTY = Form(
     action=links.WORKERS,
@@ -45,8 +48,11 @@ _EMPTY = Form(
 
 
 class WorkersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where in the list the reader is, and in which order."""
+    """The filters; an empty text is no filter. Several states are alternatives. ``property``: ``key=value``."""
 
+    state: tuple[Word, ...] = ()
+    name: worker_lists.Text = ""
+    property: worker_lists.Text = ""
     sort: Word = ""
     cursor: Cursor | None = None
 
@@ -59,8 +65,13 @@ class AddForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def workers(request: Request, parts: Parts) -> Response:
-    """The list, by name."""
-    return show(_page(request, parts, _EMPTY))
+    """One part of the list, by name if not asked otherwise."""
+    try:
+        return show(_page(request, parts, _EMPTY))
+    except Invalid as error:
+        if "property" not in error.errors:
+            raise
+        return show(_page(request, parts, _EMPTY, error), HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def add(request: Request, parts: Parts) -> Response:
@@ -81,24 +92,6 @@ def add(request: Request, parts: Parts) -> Response:
             run="orchestra worker run",
         )
     )
-
-
-def enable(request: Request, parts: Parts) -> Response:
-    """Let it take new runs."""
-    parts.workers.enable(request.params["worker"], True)
-    return redirect(links.WORKERS, f"{request.params['worker']} takes new runs.")
-
-
-def disable(request: Request, parts: Parts) -> Response:
-    """Give it no new runs; what it has goes on."""
-    parts.workers.enable(request.params["worker"], False)
-    return redirect(links.WORKERS, f"{request.params['worker']} gets no new runs; what it has goes on.")
-
-
-def remove(request: Request, parts: Parts) -> Response:
-    """Delete the worker and its token."""
-    parts.workers.remove(request.params["worker"])
-    return redirect(links.WORKERS, f"{request.params['worker']} is removed; its token no longer works.")
 
 
 def _create(parts: Parts, body: AddForm, owner: str) -> tuple[Worker, str]:
@@ -128,79 +121,65 @@ def _properties(text: str) -> Mapping[str, Any]:
     return found
 
 
-def _page(request: Request, parts: Parts, form: Form) -> WorkersPage:
+def _page(request: Request, parts: Parts, form: Form, wrong: Invalid | None = None) -> WorkersPage:
     query = request.query if isinstance(request.query, WorkersQuery) else WorkersQuery()
-    sort, order = asked(query.sort, sorting.NAMES)
-    listing = f"pages of workers by {sort}"
-    place = read_cursor(parts.key, listing, query.cursor or None, 1)
-    found = parts.workers.list(place[0] if place else None, SHOWN + 1, backwards=sorting.is_backwards(sort))
-    may_manage = may(request.someone, Right.MANAGE_WORKERS)
-    following = None
-    if len(found) > SHOWN:
-        following = write_cursor(parts.key, listing, [found[SHOWN - 1].worker.name])
+    sort, order = asked(query.sort, sorting.WORKERS)
+    states = tuple(state for state in query.state if state)
+    filters: dict[str, Any] = {"name": query.name, "property": query.property, "state": states}
+    wanted = worker_lists.Wanted(states, query.name.strip(), query.property.strip())
+    found, following = (
+        worker_lists.part(parts.workers, parts.key, "pages of workers", wanted, sort, query.cursor, SHOWN)
+        if wrong is None
+        else ((), None)
+    )
     return WorkersPage(
         title="Workers",
-        workers=tuple(_row(parts, state, may_manage) for state in found[:SHOWN]),
-        form=form if may_manage else None,
-        paging=Paging(
-            first=links.with_query(links.WORKERS, sort=order) if query.cursor else None,
-            next=links.with_query(links.WORKERS, sort=order, cursor=following) if following else None,
+        filters=(
+            Field("name", "Name", value=query.name, limit=64),
+            Field(
+                "property",
+                "Property",
+                value=query.property,
+                error=wrong.errors["property"] if wrong else "",
+                limit=200,
+            ),
+            Field("state", "State", kind="set", options=tuple(Option(one, one, one in states) for one in _STATES)),
         ),
-        orders=orders(links.WORKERS, sorting.NAMES, sort) if len(found) > 1 else (),
+        is_filtered=any(filters.values()),
+        sort=order,
+        server_version=SOFTWARE.removeprefix("orchestra-appliance "),
+        workers=tuple(row(parts, state) for state in found),
+        form=form if may(request.someone, Right.MANAGE_WORKERS) else None,
+        paging=Paging(
+            first=links.with_query(links.WORKERS, **filters, sort=order) if query.cursor else None,
+            next=links.with_query(links.WORKERS, **filters, sort=order, cursor=following) if following else None,
+        ),
+        orders=orders(links.WORKERS, sorting.WORKERS, sort, **filters) if len(found) > 1 or query.cursor else (),
     )
 
 
-def _row(parts: Parts, state: WorkerState, may_manage: bool) -> WorkerRow:
-    worker = state.worker
-    word, sentence = _state(state)
-    if state.clock:
-        sentence = f"{sentence} {state.clock[:1].upper()}{state.clock[1:]}."
+def row(parts: Parts, state: WorkerState) -> WorkerRow:
+    """A worker for a list or a heading."""
+    worker, vitals = state.worker, state.vitals
+    heard = parts.workers.presence.last_heard(worker.id) or worker.last_contact_at
+    said = filter(None, (state.clock, state.strays))
     return WorkerRow(
         name=worker.name,
-        owner=worker.owner,
-        state=word,
-        sentence=sentence,
+        href=links.worker(worker.name),
+        state=state.duty.value,
+        sentence=state.sentence,
+        warnings=tuple(f"{one[:1].upper()}{one[1:]}." for one in said),
         slots=worker.slots,
         used=state.used,
-        last_contact=rows.when(worker.last_contact_at, parts.clock.now()) if worker.last_contact_at else None,
-        properties=tuple(_with_size(one) for one in values.shown(state.properties)),
-        version=worker.version_text,
-        is_enabled=worker.is_enabled,
-        enable_action=links.worker_action(worker.name, "disable" if worker.is_enabled else "enable")
-        if may_manage
-        else None,
-        remove_action=links.worker_action(worker.name, "remove") if may_manage else None,
+        load=vitals.load if vitals else None,
+        disk_free=vitals.disk_free if vitals else None,
+        version=worker.version_text.removeprefix("orchestra-appliance "),
+        is_other_version=worker.version_text not in ("", SOFTWARE),
+        last_contact=rows.when(heard, parts.clock.now()) if heard else None,
     )
 
 
-def _with_size(one: Value) -> Value:
-    """The memory of a machine is a number of bytes: readers get it in their own units beside."""
-    if one.name != "memory" or one.kind != "number" or not one.text.isdecimal():
-        return one
-    return replace(one, text=f"{one.text} ({show_bytes(int(one.text))})")
-
-
-def _state(state: WorkerState) -> tuple[str, str]:
-    worker = state.worker
-    if state.trouble:
-        return "revoked" if worker.revoked_at is not None else "refused", f"Not taken: {state.trouble}."
-    if not worker.is_enabled:
-        return "disabled", "Gets no new runs until it is enabled."
-    if state.is_active:
-        if worker.is_draining:
-            return "draining", "Finishes what it has and takes nothing new."
-        return "connected", "Takes runs." if state.used < worker.slots else "All its slots are in use."
-    if worker.last_contact_at is None and worker.journal_id is None:
-        return "never seen", "Has not connected yet: type its join line on the new machine."
-    since = f" since {show_time(state.silent_since)}" if state.silent_since else ""
-    return "silent", f"Is not connected{since}. Its runs go on there; it reports them when it is back."
-
-
-_PATH = "/workers/<worker>"
 ROUTES = (
     Route("GET", "/workers", workers, Right.READ_WORKERS, kind="page", query=WorkersQuery, summary="Workers"),
     Route("POST", "/workers", add, Right.MANAGE_WORKERS, kind="page", body=AddForm, summary="Add a worker"),
-    Route("POST", f"{_PATH}/enable", enable, Right.MANAGE_WORKERS, kind="page", summary="Enable a worker"),
-    Route("POST", f"{_PATH}/disable", disable, Right.MANAGE_WORKERS, kind="page", summary="Disable a worker"),
-    Route("POST", f"{_PATH}/remove", remove, Right.MANAGE_WORKERS, kind="page", summary="Remove a worker"),
 )

@@ -188,6 +188,20 @@ def test_a_run_taken_back_is_pending_without_a_lease_and_can_be_granted_again(re
     assert [pair[1].worker_id for pair in repository.runs.leased()] == ["worker-2"]
 
 
+def test_fault_F24_an_assignment_that_came_back_is_remembered(repository: Repository) -> None:
+    run = add(repository)
+    given = granted(repository, run)
+    lease = repository.runs.lease(run.id)
+    assert lease is not None
+    assert not repository.lineage.came_back(run.id, lease.cap)
+    for _ in range(2):
+        assert repository.runs.take_back(replace(stored(repository, run), status=Status.PENDING), given.version)
+        assert repository.lineage.came_back(run.id, lease.cap)
+        given = granted(repository, stored(repository, run))
+    assert not repository.lineage.came_back(run.id, "f" * 64)
+    assert not repository.lineage.came_back(add(repository).id, lease.cap)
+
+
 def test_a_cancelled_run_is_taken_back_by_way_of_pending_at_once(repository: Repository) -> None:
     run = add(repository)
     given = granted(repository, run)

@@ -368,3 +368,30 @@ def test_fault_F18_a_failed_write_back_is_told_too(path: Path) -> None:
             add(repository, parameters={"text": "x" * 100_000})
     assert len(told) == 1
     repository.close()
+
+
+def test_fault_F44_a_writer_that_is_stuck_does_not_beat(writer: Writer) -> None:
+    is_stuck, is_free = threading.Event(), threading.Event()
+
+    def stick(_: apsw.Connection) -> None:
+        is_stuck.set()
+        is_free.wait()
+
+    with ThreadPoolExecutor() as pool:
+        writer.beat()
+        stuck = pool.submit(writer.do, stick)
+        assert is_stuck.wait(10.0)
+        beat = pool.submit(writer.beat)
+        with pytest.raises(TimeoutError):
+            beat.result(0.1)
+        is_free.set()
+        beat.result(10.0)
+        stuck.result(10.0)
+
+
+def test_fault_F44_a_writer_that_was_stopped_does_not_beat(connection: apsw.Connection, path: Path) -> None:
+    stopped = Writer(path)
+    stopped.start(connection)
+    stopped.stop()
+    with pytest.raises(Unavailable):
+        stopped.beat()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.model.run_state import Status
+from appliance.workers import Registration
 from tests.web.pages.coloured import LINES
 from tests.web.pages.site import JOBS, LOG, PASSWORD, Site, add_project, fill, make_site
 
@@ -74,7 +75,7 @@ def fill_sites(sites: Mapping[str, Site]) -> None:
     demanding = {
         "identifier": "demanding",
         "definition": {"commands": [script, "./step true"]},
-        "requires": {"gpu": True},
+        "requires": {"os": "linux", "python": ">=3.12", "gpu": True},
     }
     add_project(
         full, [*JOBS, broken, demanding], findings=("jobs[3].definition.commands: there is none",), broken="broken"
@@ -88,7 +89,27 @@ def fill_sites(sites: Mapping[str, Site]) -> None:
     full.run("demanding")
     full.trial.workers.create("never-here", "ada", {"gpu": True})
     off, _ = full.trial.workers.create("switched-off", "ada", {})
-    full.trial.workers.enable(off.name, False)
+    full.trial.workers.enable(off.name, False, "ada")
+    states(full)
+
+
+def states(site: Site) -> None:
+    """A worker in each state that is not there already."""
+    workers = site.trial.workers
+    for name in ("draining", "drained", "disconnected", "revoked", "a-machine-whose-name-is-long-" + "x" * 30):
+        made, _ = workers.create(name, "ada", {"pool": "linux"})
+        said = Registration(name[0] * 32, "orchestra-appliance 0.0.1", 8, {"os": "linux", "memory": 33 << 30}, 90.0)
+        workers.register(made.id, said)
+        workers.heard({made.id: site.clock.now()})
+        if name != "revoked":
+            site.present.connected.add(made.id)
+    workers.drain("draining", by="ada")
+    workers.drain("drained", by="ada")
+    site.present.connected -= {workers.named(name).worker.id for name in ("drained", "disconnected")}
+    workers.disconnect("disconnected", "ada")
+    site.trial.lost_runs.revoke("revoked", "ada")
+    for _ in range(2):
+        site.trial.strays.refuse(workers.named("draining").worker.id)
 
 
 def many_steps(site: Site) -> None:
@@ -120,6 +141,7 @@ def places(sites: Mapping[str, Site]) -> Iterator[Place]:
     yield Place("dashboard-empty", "/", "empty")
     yield Place("projects-empty", "/projects", "empty")
     yield Place("runs-empty", "/runs", "empty")
+    yield Place("queue-empty", "/queue", "empty")
     yield Place("workers-empty", "/workers", "empty")
     yield Place("forbidden", "/workers", user="nobody", status=403)
     yield Place("dashboard-nobody", "/", user="nobody")
@@ -154,11 +176,25 @@ def places(sites: Mapping[str, Site]) -> Iterator[Place]:
         "runs-oldest": "/runs?sort=created",
         "job-history": "/p/website/nightly",
         "job-never-run": "/p/website/broken",
+        "queue": "/queue",
+        "queue-filtered": "/queue?why=no_worker_fits",
+        "queue-none": "/queue?job=nothing",
         "workers": "/workers",
+        "workers-filtered": "/workers?state=silent&state=drained&name=d&sort=busy",
+        "workers-none": "/workers?name=nobody",
+        "worker": "/workers/build-1",
+        "worker-draining": "/workers/draining",
+        "worker-drained": "/workers/drained",
+        "worker-disconnected": "/workers/disconnected",
+        "worker-revoked": "/workers/revoked",
+        "worker-disabled": "/workers/switched-off",
+        "worker-never-seen": "/workers/never-here",
         "me": "/me",
     }.items():
         yield Place(name, path)
     yield Place("not-found", "/p/website/nothing", status=404)
+    yield Place("workers-bad-property", "/workers?property=linux", status=422)
+    yield Place("worker-viewer", "/workers/build-1", user="vera")
     yield Place("runs-bad-day", "/runs?since=1-1-2026", status=422)
     wrong = {"parameters.branch": "a b", "parameters.jobs": "many", "parameters.ticket": "-x"}
     yield Place("job-errors", "/p/website/test", fields=wrong, action="/p/website/test", status=422)

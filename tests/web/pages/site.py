@@ -22,10 +22,12 @@ from appliance.config import write_master_key
 from appliance.db.logs import LogStore
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import ProjectSet
-from appliance.events import LogGrew
+from appliance.events import LogGrew, ProjectsChanged
+from appliance.master.roster import Seat
 from appliance.model import run_state
 from appliance.model.entities import Exit, Job, Lease, Project, Receipt, Run, Source
 from appliance.model.run_state import Reason, Status
+from appliance.model.worker_states import Vitals
 from appliance.projects import definition_version
 from appliance.settings import (
     DataSection,
@@ -38,6 +40,7 @@ from appliance.settings import (
 from appliance.settings_text import Address
 from appliance.web.routes import Parts, build
 from appliance.workers import Registration, Workers
+from tests.lease_place import Ear
 
 PASSWORD = "correct horse battery staple"
 LOG = "".join(f"line {n}: compiling module_{n % 17}.c\n" for n in range(1, 121)).encode()
@@ -60,6 +63,9 @@ class Present:
 
     def refusal(self, worker_id: str) -> str:
         return ""
+
+    def vitals(self, worker_id: str) -> Vitals | None:
+        return Vitals(0.42, 37 << 30) if worker_id in self.connected else None
 
 
 JOBS: list[dict[str, Any]] = [
@@ -230,7 +236,7 @@ class Trial(Appliance):
 
     @cached_property
     def workers(self) -> Workers:
-        return Workers(self.repository, self.clock, self.events, self.present, os.urandom)
+        return Workers(self.repository, self.clock, self.events, self.present, os.urandom, self.strays)
 
 
 def make_site(
@@ -260,6 +266,7 @@ def make_site(
         trial.accounts.add_user(user, PASSWORD, ["administrator"] if user == "ada" else (), roles.get(user))
     parts = trial.parts
     site = Site(trial, parts, build(parts), trial.memory, trial.logs, trial.fake_clock, trial.present, is_empty)
+    trial.dispatcher.load()
     if is_empty:
         return site
     add_project(site)
@@ -268,6 +275,8 @@ def make_site(
     trial.workers.register(worker.id, said)
     trial.workers.heard({worker.id: site.clock.now()})
     site.present.connected.add(worker.id)
+    busy = Seat(trial.workers.get(worker.id), Ear(), said.journal_id)
+    trial.roster.sit(busy, {f"run {slot} of others": slot for slot in range(said.slots)})
     return site
 
 
@@ -298,6 +307,7 @@ def add_project(
         ),
         site.clock.now(),
     )
+    site.trial.events.publish(ProjectsChanged())
 
 
 def fill(site: Site) -> dict[Status, Run]:

@@ -110,7 +110,7 @@ def test_workers_are_read_page_by_page_from_either_end(site: Site) -> None:
     names = sorted(["build-1", *(f"worker-{number:03}" for number in range(120))])
     for name in names[1:]:
         site.trial.workers.create(name, "ada")
-    pattern = r"<h2>([\w-]+)</h2>"
+    pattern = r'<td class="name"><a href="/workers/([\w-]+)"'
     assert walk(site.login(), "/workers", pattern) == names
     assert walk(site.login(), "/workers?sort=-name", pattern) == names[::-1]
 

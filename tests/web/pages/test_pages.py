@@ -23,6 +23,7 @@ PAGES = (
     "/p/website/test/5",
     "/p/website/test/5/log",
     "/runs",
+    "/queue",
     "/workers",
     "/me",
 )
