@@ -12,8 +12,8 @@ import os
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,6 +87,8 @@ class LogStore:
 
     def size(self, run_id: str, stream: int) -> int:
         """Bytes there are of the stream; 0 for one that never began."""
+        if (run_id, stream) not in self._streams:  # which most streams never are
+            return _size(self._path(run_id, stream))
         with self._held(run_id, stream) as one:
             return one.size if one.is_read else _size(one.path)
 
@@ -242,15 +244,14 @@ class LogStore:
         name = str(uuid.UUID(run_id))  # nothing but a UUID ever becomes a path
         return self._directory / name[:2] / name / f"{stream:d}.log"
 
-    @contextmanager
-    def _held(self, run_id: str, stream: int) -> Iterator[StreamFile]:
-        """The stream, locked; never one that was forgotten while we waited for the lock."""
+    def _held(self, run_id: str, stream: int) -> StreamFile:
+        """The stream, locked until the end of its ``with``; never one that was forgotten while we waited for that."""
         while True:
             one = self._stream(run_id, stream)
-            with one.lock:
-                if self._streams.get((run_id, stream)) is one:
-                    yield one
-                    return
+            one.lock.acquire()
+            if self._streams.get((run_id, stream)) is one:
+                return one
+            one.lock.release()
 
     def _stream(self, run_id: str, stream: int) -> StreamFile:
         key = (run_id, stream)

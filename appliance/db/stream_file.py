@@ -6,6 +6,7 @@ import hashlib
 import threading
 import zlib
 from pathlib import Path
+from typing import Self
 
 
 class StreamFile:
@@ -19,6 +20,13 @@ class StreamFile:
         self.is_dirty = False  # bytes were written since the last sync
         self.has_name = False  # its directory entries are durable
         self.restart_digest()
+
+    def __enter__(self) -> Self:
+        """Only once its lock is taken."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
 
     def restart_digest(self) -> None:
         """Begin to count anew."""

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 SILENT_FOR = 60.0  # seconds after which another journal may take a worker's place (F15, F26)
 OLD = "too old to tell again what was committed: what ended since the backup stays there"
 ACK_EVERY = 256 * 1024  # bytes of a stream between two acks; well below the window
+_TIMELESS = (frames.Data, m.Accepted, m.Beat)  # most words by far: the worker's clock plays no part in them
 
 
 class Conversation:
@@ -235,7 +236,8 @@ class Conversation:
                 return
             self._busy += 1
         try:
-            self._obey(self._compared(self._holder), event)
+            holder = self._holder
+            self._obey(holder if isinstance(event, _TIMELESS) else self._compared(holder), event)
         except ProtocolError as error:
             self._voice.refuse(error)
         except Full as error:

@@ -19,12 +19,12 @@ def request_digest(request: str) -> str:
 def make_cap(key: bytes, run_id: str, worker_id: str, journal_id: str, digest: str) -> str:
     """The capability of an assignment (reliability.md 5.1): this request, this run, this worker, this journal."""
     text = "\n".join((run_id, worker_id, journal_id, digest))
-    return hmac.new(key, text.encode(), "sha256").hexdigest()
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def make_proof(key: bytes, run_id: str, worker_id: str, journal_id: str) -> str:
     """What goes with the word that the end of a run is stored: only who was told it can show it (F24)."""
-    return hmac.new(key, "\n".join(("committed", run_id, worker_id, journal_id)).encode(), "sha256").hexdigest()
+    return hmac.digest(key, "\n".join(("committed", run_id, worker_id, journal_id)).encode(), "sha256").hex()
 
 
 def is_proof(key: bytes, proof: str, run_id: str, worker_id: str, journal_id: str) -> bool:
