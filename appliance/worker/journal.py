@@ -138,7 +138,7 @@ class Journal:
     def _recover(self, run_id: str) -> str | None:
         directory = self.run_directory(run_id)
         if self.has_begun(run_id):
-            gate.restore(directory)
+            gate.restore(directory, self.boot_id)
         if not directory.has(rundir.REQUEST):
             self.forget(run_id)  # torn: it was never accepted
             return None
@@ -285,7 +285,7 @@ class Journal:
         Its left-over processes are ended first. Reads the whole log: best called in a thread. Raises OSError.
         """
 
-        gate.restore(self.run_directory(run_id))
+        gate.restore(self.run_directory(run_id), self.boot_id)
 
         def bury(directory: RunDirectory) -> None:
             afterlife.end_processes(directory, run_id, self.boot_id)

@@ -114,8 +114,11 @@ class RunDirectory:
             raise Damaged(f"{self.file(name)} is damaged")
         return value
 
-    def replace(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
-        """Put ``content`` in the place of the file, at once or not at all. Raises OSError."""
+    def replace(self, name: str, content: bytes, *, is_durable: bool = True, is_named: bool = True) -> None:
+        """Put ``content`` in the place of the file, at once or not at all. Raises OSError.
+
+        ``is_named``: False leaves it to the caller to make a name of the file durable.
+        """
         temporary = self.file(name + ".tmp")
         self.clear(name + ".tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -127,7 +130,7 @@ class RunDirectory:
         finally:
             os.close(descriptor)
         self._take_place(temporary, name)
-        if is_durable:
+        if is_durable and is_named:
             self.disk.sync_directory(self.path)
 
     def _take_place(self, temporary: str, name: str) -> None:
@@ -137,9 +140,11 @@ class RunDirectory:
             self.set_aside(name)
             self.disk.rename(temporary, self.file(name))
 
-    def replace_object(self, name: str, value: dict[str, Any], *, is_durable: bool = True) -> None:
+    def replace_object(
+        self, name: str, value: dict[str, Any], *, is_durable: bool = True, is_named: bool = True
+    ) -> None:
         """As ``replace``, with the JSON of ``value``."""
-        self.replace(name, _encode(value).encode(), is_durable=is_durable)
+        self.replace(name, _encode(value).encode(), is_durable=is_durable, is_named=is_named)
 
     def set_aside(self, name: str) -> None:
         """Move what cannot be ours out of the way, for people to look at. Raises OSError."""
