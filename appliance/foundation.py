@@ -18,7 +18,6 @@ from appliance.db.room import Room
 from appliance.db.sqlite import SqliteRepository
 from appliance.db.sqlite import dry_run as pending_migrations
 from appliance.events import Events
-from appliance.grips import Strays
 from appliance.inventories import Inventories
 from appliance.job_versions import JobVersions
 from appliance.leases import Leases
@@ -31,6 +30,7 @@ from appliance.projects import Projects
 from appliance.recoveries import Recoveries
 from appliance.runs import Runs
 from appliance.settings import ServerSettings
+from appliance.strays import Strays
 from appliance.workers import Nobody, Presence, Workers
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,10 @@ class Foundation:
 
     def new_repository(self) -> Repository:
         """A repository over the database that the settings name, not yet open."""
-        return SqliteRepository(self.directory / DATABASE_FILE, on_fatal=self.on_fatal, room=self.room)
+        logs = self.directory / LOGS_DIRECTORY
+        may_make = not (logs.is_dir() and any(logs.iterdir()))  # a lost database is not followed by an empty one (F20)
+        path = self.directory / DATABASE_FILE
+        return SqliteRepository(path, on_fatal=self.on_fatal, room=self.room, may_make=may_make)
 
     @cached_property
     def logs(self) -> LogStore:

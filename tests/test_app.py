@@ -19,7 +19,7 @@ from appliance.config import ConfigurationError, load_server, render_server_file
 from appliance.db.memory import MemoryRepository
 from appliance.db.repository import Repository
 from appliance.model.entities import Source
-from appliance.model.errors import Conflict
+from appliance.model.errors import Conflict, Unusable
 from appliance.model.requests import Limits
 from appliance.model.run_state import Reason, Status
 
@@ -89,6 +89,22 @@ def test_a_start_brings_everything_up_and_a_stop_leaves_nothing(make: Make, kind
     assert names() - before == set()
     with pytest.raises(OSError, match=r"refused|reset"):
         get(appliance, "/health")
+
+
+def test_fault_F20_a_database_that_is_gone_is_not_followed_by_an_empty_one(make: Make, tmp_path: Path) -> None:
+    appliance = make(Appliance)
+    appliance.start()
+    appliance.stop()
+    database = tmp_path / "home" / "orchestra.db"
+    database.unlink()
+    with pytest.raises(Unusable, match=r"orchestra\.db is gone, and logs of its runs are here: restore the newest"):
+        make(Appliance).start()
+    assert not database.exists()
+    (tmp_path / "home" / "logs").rename(tmp_path / "away")
+    anew = make(Appliance)
+    anew.start()
+    anew.stop()
+    assert database.exists()
 
 
 def test_fault_F01_each_life_has_an_epoch_of_its_own_and_finds_what_was_there(make: Make) -> None:

@@ -47,7 +47,7 @@ class SqliteRepository(Repository):
 
     ``on_fatal`` is told once of a storage error after which nothing is written any more (F18): the process should end
     and be started again. ``room`` gives up its reserve when the disk is full (F16). ``vfs`` names an apsw VFS, for
-    trials of faults. ``migrations`` is a folder of them.
+    trials of faults. ``migrations`` is a folder of them. ``may_make``: whether a missing database is a new one (F20).
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class SqliteRepository(Repository):
         room: Room | None = None,
         vfs: str | None = None,
         migrations: Path | None = None,
+        may_make: bool = True,
     ) -> None:
         self._path = path
+        self._may_make = may_make
         self._vfs = vfs
         self._migrations = migrations
         self._lock = DirectoryLock(path)
@@ -87,7 +89,7 @@ class SqliteRepository(Repository):
             undo.callback(self._lock.release)
             if unfinished_restore(self._path).exists():
                 raise Unusable("a restore was interrupted: run orchestra restore again")
-            prepare_file(self._path)
+            prepare_file(self._path, may_make=self._may_make)
             guard.protect(self._path)
             undo.callback(guard.release, self._path)
             connection = self._checked_in_room()

@@ -87,12 +87,17 @@ def restore_advice(path: Path) -> str:
     return f"restore the newest good backup: orchestra --data {path.parent} restore FILE"
 
 
-def prepare_file(path: Path) -> None:
+def prepare_file(path: Path, *, may_make: bool = True) -> None:
     """Make the file 0600 if it is not there; the files beside it take its mode. Raises Unusable if others may read it.
 
-    Raises Unusable, too, for one that is empty, unless ``first_start`` is there: the mark is the caller's to remove.
+    Raises Unusable, too, for one that is not there and may not be made, and for one that is empty, unless
+    ``first_start`` is there: the mark is the caller's to remove.
     Before anything in this process has the file open: afterwards the guard would refuse.
     """
+    if not path.exists() and not may_make:
+        raise Unusable(
+            f"{path} is gone, and logs of its runs are here: {restore_advice(path)}; or move them away to begin anew"
+        )
     if not path.exists():
         first_start(path).touch(0o600)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
