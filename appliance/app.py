@@ -115,14 +115,7 @@ class Appliance(Foundation):
     @cached_property
     def waits(self) -> Waits:
         """Why runs wait."""
-        return Waits(
-            self.repository,
-            self.workers,
-            self.clock,
-            self.dispatcher.outlook,
-            holds=self.recoveries.holds,
-            hold=self.recoveries.why,
-        )
+        return Waits(self.repository, self.workers, self.clock, self.dispatcher.outlook, self.recoveries)
 
     @cached_property
     def live(self) -> Live:

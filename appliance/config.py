@@ -6,6 +6,7 @@ command line); nothing is ignored. Relative paths in a settings file are relativ
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -324,7 +325,8 @@ def _read(file: Path, advice: str) -> bytes:
 
 def _unusable(file: Path, error: Invalid | OSError) -> ConfigurationError:
     if isinstance(error, OSError):
-        return ConfigurationError(file, 0, "", f"cannot be used: {error.strerror}")
+        advice = ": be an account that may, such as root, or name another place" if error.errno == errno.EACCES else ""
+        return ConfigurationError(file, 0, "", f"cannot be used: {error.strerror}{advice}")
     return ConfigurationError(file, 0, "", str(error).removeprefix(f"{file} "))
 
 

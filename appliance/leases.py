@@ -20,12 +20,13 @@ from appliance.clock import Clock
 from appliance.db.logs import Gap, LogStore
 from appliance.db.repository import Repository
 from appliance.exit_records import LATE, OUTPUT_LIMIT, STREAM_LIMITS, awaits_report
-from appliance.grips import Grip, Strays
+from appliance.grips import Grip
 from appliance.model import caps, run_state
 from appliance.model.entities import Late, Lease, Receipt, Run, Worker
 from appliance.model.errors import Invalid, NotFound, Unavailable
 from appliance.model.run_state import IllegalTransition, Reason, Status
 from appliance.runs import Runs
+from appliance.strays import Strays
 from appliance.wire import OUTPUT, RESULTS, RESULTS_LIMIT, ProtocolError
 from appliance.wire import messages as m
 

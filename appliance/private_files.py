@@ -72,7 +72,8 @@ def check_not_writable(path: Path) -> None:
 def _foreign(path: Path, owner: int) -> Invalid:
     if os.geteuid() != 0:
         return Invalid(f"{path} belongs to another account: run chown {os.geteuid()} {path}")
-    return Invalid(f"{path} belongs to the account {_name(owner)}: run this as that, with sudo -u {_name(owner)}")
+    name = _name(owner)
+    return Invalid(f"{path} belongs to the account {name}: run this as that account, with sudo -u {name}")
 
 
 def _name(uid: int) -> str:

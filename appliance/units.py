@@ -113,8 +113,9 @@ def acting_as_owner(path: Path) -> Iterator[None]:
 
     Nothing changes for others than root, and for what does not exist. For the whole process: no threads meanwhile.
     """
-    owner = path.stat() if os.geteuid() == 0 and path.exists() else None
-    if owner is None or owner.st_uid == 0:
+    seen = (path.lstat(), path.stat()) if os.geteuid() == 0 and path.exists() else ()
+    owner = next((one for one in seen if one.st_uid != 0), None)  # of a link first: who made it chose what it leads to
+    if owner is None:
         yield
         return
     group = os.getegid()
@@ -226,10 +227,13 @@ def _account(directory: Path, settings: Path, standard: str) -> str:
         owner = directory.stat().st_uid
     except FileNotFoundError:
         return standard
-    if owner == 0 and settings.stat().st_uid in (0, os.geteuid()):
+    said_by = settings.lstat().st_uid  # a link is as good as who made it
+    if owner == 0 and said_by in (0, os.geteuid()):
         return standard
     if owner == 0:
         raise Conflict(f"{directory} is root's, and {settings} is not: run chown root {settings}, if it may say so")
+    if said_by not in (0, os.geteuid(), owner):  # jobs have their worker's account: they could name one of others
+        raise Conflict(f"{directory} and {settings} belong to two accounts: run chown root {settings} if it may say so")
     try:
         return pwd.getpwuid(owner).pw_name
     except KeyError:

@@ -7,7 +7,6 @@ What the dispatcher knows only of connected workers is added here for those that
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -18,17 +17,16 @@ from appliance.model import waiting
 from appliance.model.definitions import JobDocument
 from appliance.model.entities import Run
 from appliance.model.fitting import Applicant
+from appliance.model.groups import Group, Key, group_of
 from appliance.model.matching import Condition
 from appliance.model.run_state import TERMINAL, Status
 from appliance.model.times import show_duration, show_time
 from appliance.model.waiting import Candidate, Need, Place, Stand, Wait, Why
 from appliance.model.worker_states import WorkerState
+from appliance.recoveries import Recoveries
 from appliance.workers import Workers
 
 WORKERS = 1000  # looked at that are away; as many as one server is made for
-
-Group = tuple[str, str, str]  # project, job, definition version
-Key = tuple[datetime, str]  # when a run was triggered, and its id
 
 
 class Decider(Protocol):
@@ -102,16 +100,13 @@ class Waits:
         workers: Workers,
         clock: Clock,
         decider: Decider,
-        holds: Callable[[str], bool] = lambda _: False,
-        hold: Callable[[str], str] = lambda _: "",
+        recoveries: Recoveries,
     ) -> None:
-        """``holds``: the run is given to nobody after a restore; ``hold`` says why, of all such runs the same (F24)."""
         self._runs = repository.runs
         self._workers = workers
         self._clock = clock
         self._decider = decider
-        self._holds = holds
-        self._hold = hold
+        self._recoveries = recoveries
 
     def reasons(self, runs: Iterable[Run]) -> dict[str, str]:
         """By the id of each run that is pending, or whose worker is silent: a sentence about it."""
@@ -127,15 +122,15 @@ class Waits:
         return found
 
     def _pending(self, runs: Sequence[Run], groups: _Groups) -> dict[str, Wait]:
-        held = {run.id for run in runs if self._holds(run.id)}
-        why = self._hold(next(iter(held))) if held else ""
+        held = {run.id for run in runs if self._recoveries.holds(run.id)}
+        why = self._recoveries.why(next(iter(held))) if held else ""  # of all the same (F24)
         if not why:
             held.clear()  # it has ended meanwhile
         found = {run_id: Wait(Why.RESTORED, why) for run_id in held}
         others = [run for run in runs if run.id not in held]
         places = self._decider.places([run.id for run in others])
         for run in others:
-            found[run.id] = msgspec.structs.replace(groups.wait(_group(run)), place=places.get(run.id))
+            found[run.id] = msgspec.structs.replace(groups.wait(group_of(run)), place=places.get(run.id))
         return found
 
     def _silent(self, runs: Sequence[Run]) -> dict[str, Wait]:
@@ -165,10 +160,10 @@ class Waits:
             wait = self._pending([run], groups)[run.id]
         if wait is None:
             return Explanation(_what_it_does(run))
-        document = self._decider.look(_group(run))
+        document = self._decider.look(group_of(run))
         if wait.why in (Why.RESTORED, Why.SILENT) or isinstance(document, Wait):
             return Explanation(wait.sentence, wait)
-        candidates = [*self._decider.connected(_group(run), document), *groups.absent(document)]
+        candidates = [*self._decider.connected(group_of(run), document), *groups.absent(document)]
         ranked = tuple(sorted(candidates, key=lambda one: one.rank))
         return Explanation(wait.sentence, wait, waiting.needs_of(ranked), ranked)
 
@@ -275,7 +270,3 @@ def _what_it_does(run: Run) -> str:
     if run.status is Status.LOST:
         return f"it does not wait: it is lost until {run.worker} is back"
     return f"it does not wait: it runs on {run.worker}"
-
-
-def _group(run: Run) -> Group:
-    return (run.project, run.job, run.definition_version)

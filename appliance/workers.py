@@ -13,13 +13,13 @@ import msgspec
 from appliance.clock import Clock
 from appliance.db.repository import Repository
 from appliance.events import Events, WorkerChanged, WorkerDisconnected, WorkerRevoked
-from appliance.grips import Strays
 from appliance.model import tokens
 from appliance.model.entities import Token, User, Worker
 from appliance.model.errors import Conflict, Invalid, NotFound
 from appliance.model.names import check_name
 from appliance.model.permissions import SYSTEM, check_standing, standing
 from appliance.model.worker_states import Vitals, WorkerState
+from appliance.strays import Strays
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class Workers:
         self._store = repository.workers
         self._runs = repository.runs
         self._accounts = repository.accounts
+        self._lineage = repository.lineage
         self._clock = clock
         self._events = events
         self.presence = presence
@@ -161,12 +162,12 @@ class Workers:
         """
         return self._switch(name, by, "enabled" if is_enabled else "disabled", is_enabled=is_enabled)
 
-    def drain(self, name: str, is_draining: bool = True, by: str = SYSTEM.name) -> WorkerState:
-        """Let it finish what it has and give it nothing new, until it is enabled (W6). Not draining is enabled.
+    def drain(self, name: str, by: str = SYSTEM.name) -> WorkerState:
+        """Let it finish what it has and give it nothing new, until it is enabled (W6). Raises NotFound.
 
         Once this has returned nothing new is given to it: what ``left`` counts then is all that it will still do.
         """
-        return self._switch(name, by, "drained" if is_draining else "enabled", is_draining=is_draining)
+        return self._switch(name, by, "drained", is_draining=True)
 
     def disconnect(self, name: str, by: str = SYSTEM.name) -> WorkerState:
         """Close its connection now; it is let in again once one of the two above is asked for. Its runs go on there."""
@@ -179,7 +180,7 @@ class Workers:
         worker = self.named(name).worker
         if not self._store.remove(worker.id):
             raise Conflict(
-                f"{name} still has runs: disable it and wait for them, or abort them; "
+                f"{name} still has runs: wait for them, as 'orchestra worker drain {name} --wait' does, or abort them; "
                 f"if it will never be back, give them up with: orchestra worker revoke {name} --give-up"
             )
         _log.info("worker %s was removed by %s", worker.name, by)
@@ -220,10 +221,15 @@ class Workers:
             silent_since=self.silent_since(worker),
             refusal=refusal,
             left=max(used, leased),  # a slot is taken before the lease is committed
+            is_untold=worker.is_draining and self._is_untold(worker),
             vitals=self.presence.vitals(worker.id),
             refused=refused,
             late=late,
         )
+
+    def _is_untold(self, worker: Worker) -> bool:
+        recovery = self._lineage.recovery()
+        return recovery is not None and any(one.id == worker.id for one in recovery.waiting)
 
     def last_heard(self, worker_id: str) -> datetime | None:
         """When the worker last gave a sign of life, in this life of the master or before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -195,6 +197,30 @@ class Product:
             raise RuntimeError(f"the log job ended {run['status']} with log {run['log']}: {run['sentence']}")
         return seconds
 
+    def abort_watched(self) -> tuple[float, float]:
+        """Abort a running sleep: seconds from the request until its process was gone, and until a client was told.
+
+        The client holds an open events socket, as a page does.
+        """
+        with self._events() as events:
+            run_id = self.trigger("sleep")
+            started = self.worker_mark() / "runs" / run_id / "started.json"
+            wait_until("the command is running", lambda: self.run(run_id)["started_at"])
+            process = os.pidfd_open(json.loads(started.read_text())["child"])
+            with ThreadPoolExecutor(1) as thread:
+                begun = time.monotonic()
+                ends = thread.submit(_ended_at, process)
+                self._client.abort(run_id)
+                said: dict[str, Any] = {}
+                while not (said.get("type") == "run" and said["run"]["id"] == run_id and said["run"]["finished_at"]):
+                    said = json.loads(events.recv(timeout=60))
+                told = time.monotonic()
+                gone = ends.result()
+            os.close(process)
+        if said["run"]["status"] != "aborted":
+            raise RuntimeError(f"an aborted run ended as {said['run']['status']}")
+        return gone - begun, told - begun
+
     def abort(self, run_ids: Sequence[str]) -> None:
         """Ask all these runs to end, and wait until they have."""
         for run_id in run_ids:
@@ -210,3 +236,9 @@ class Product:
         )
         socket.send(json.dumps({"subscribe": "runs", "project": PROJECT}))
         return socket
+
+
+def _ended_at(process: int) -> float:
+    """Wait until the process of this pidfd has ended: the monotonic time then."""
+    select.select([process], [], [], 60)
+    return time.monotonic()

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import time
 
-ROWS = ("m1", "m2", "m3", "m4", "m5", "m6", "m9", "m14", "m15", "s16")
+ROWS = ("m1", "m2", "m3", "m4", "m5", "m6", "m9", "m11", "m14", "m15", "s16")
 SAMPLES, QUICK = 5, 1
 
 

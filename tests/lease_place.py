@@ -149,14 +149,7 @@ class Place:
             may_give=lambda: self.has_room,
             match=self.match,
         )
-        self.waits = Waits(
-            self.repository,
-            self.workers,
-            self.clock,
-            self.dispatcher.outlook,
-            holds=self.recoveries.holds,
-            hold=self.recoveries.why,
-        )
+        self.waits = Waits(self.repository, self.workers, self.clock, self.dispatcher.outlook, self.recoveries)
         self.sweeper = Sweeper(
             self.repository,
             self.runs,

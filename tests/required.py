@@ -1,7 +1,7 @@
 """What a test needs from the machine: skipped with its reason where that is missing, failed where it is required.
 
 ``ORCHESTRA_REQUIRE`` names what must be there, with commas between: browser, axe, nu, netns, tmpfs, openssl,
-setpriv, systemd.
+setpriv, systemd, cgroup (version 2), cgroup-v1 (with its memory controller).
 ``ORCHESTRA_CHECKERS`` is the directory with ``axe.min.js`` and ``vnu.jar`` that ``.ci/fetch-checkers`` makes.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -319,3 +320,16 @@ def test_the_data_directory_is_the_one_asked_for_else_that_of_the_environment(tm
     assert config.data_directory(None, environ) == tmp_path
     assert config.data_directory(None, {"HOME": "/home/someone"}).name == "orchestra"
     assert config.worker_directory(None, {"HOME": "/home/someone"}).name == "orchestra-worker"
+
+
+def test_a_place_that_this_account_may_not_write_to_is_told_with_what_to_do() -> None:
+    before = os.geteuid()
+    with tempfile.TemporaryDirectory(dir="/tmp") as closed:  # others may not look into tmp_path
+        os.chmod(closed, 0o555)
+        if before == 0:
+            os.seteuid(65534)  # to root nothing is closed
+        try:
+            with pytest.raises(ConfigurationError, match="Permission denied: be an account that may, such as root, or"):
+                config.write_server_file(Path(closed) / "orchestra")
+        finally:
+            os.seteuid(before)

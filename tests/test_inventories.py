@@ -125,7 +125,7 @@ def test_req_S_20_a_run_without_a_valid_cap_is_kept_for_the_operator_and_counted
         merge = place.reconcile(worker, held)
         assert (merge.merged.unknown, merge.merged.resume, merge.merged.forget) == ((held.run,), (), ())
     assert place.now(mine).status is Status.ERRORED and before.status is Status.RUNNING  # it was not listed
-    assert place.leases.strays.refused == 3
+    assert place.leases.strays.of(worker.id) == (3, 0)
 
 
 def test_req_S_20_a_run_of_another_worker_stays_with_that_worker(place: Place) -> None:

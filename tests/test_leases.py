@@ -166,7 +166,7 @@ def test_inv_I2_a_run_that_was_accepted_cannot_be_given_back(place: Place) -> No
     run = place.running(worker)
     assert place.leases.unknown(place.holder(worker), run.id) is None
     assert place.now(run) == run
-    assert place.leases.strays.refused == 1
+    assert place.leases.strays.of(worker.id) == (1, 0)
     with pytest.raises(IllegalTransition):
         place.leases.take_back(run.id)
 
@@ -340,7 +340,7 @@ def test_req_S_20_a_worker_speaks_only_of_runs_that_are_leased_to_it(place: Plac
     with pytest.raises(ProtocolError, match="not leased to this worker"):
         WORDS[word](place, holder, run)
     assert _all(place, run) == before
-    assert place.leases.strays.refused == 1
+    assert place.leases.strays.of(holder.worker_id) == (1, 0)
 
 
 # ---- streams

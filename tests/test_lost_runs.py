@@ -152,7 +152,7 @@ def test_fault_F14_words_about_a_run_with_its_own_end_are_counted_and_kept_nowhe
     place.leases.started(holder, run.id, 1.0)
     place.leases.accepted(holder, run.id)
     assert place.leases.exited(holder, place.exited(run, WHOLE, status="failed", reason="exit_code")) is None
-    assert (place.leases.strays.late, place.leases.strays.refused) == (4, 0)
+    assert place.leases.strays.of(worker.id) == (0, 4)
     assert place.now(run) == run and place.runs.late(run) is None and place.runs.log_size(run.id) == 0
 
 

@@ -63,6 +63,15 @@ def test_fault_F25_one_that_fits_and_is_not_taken_says_why() -> None:
     assert site.why() == "waits for a worker: build-2 is not connected, build-1 is refused"
 
 
+def test_req_W6_of_one_that_was_disconnected_it_says_what_brings_it_back() -> None:
+    site = Site()
+    site.add("build-1", None)
+    site.workers.disconnect("build-1", "ada")
+    assert site.why() == "waits for a worker: build-1 is disconnected until it is enabled"
+    site.workers.disconnect(site.add("build-2", None).name, "ada")
+    assert site.why() == "waits for a worker: build-1 and build-2 are disconnected until they are enabled"
+
+
 def test_req_W2_when_no_worker_fits_it_says_what_is_missing() -> None:
     site = Site({"os": "windows", "python": ">=3.12"})
     site.add("w1", os="linux", python="3.11")
@@ -119,7 +128,7 @@ def test_req_W2_where_it_stands_counts_those_that_may_be_given_out_before_it() -
     ("change", "said"),
     [
         (lambda site: site.workers.enable("w1", False), "w1 is disabled"),
-        (lambda site: site.workers.drain("w1", True), "w1 is draining"),
+        (lambda site: site.workers.drain("w1"), "w1 was told to drain"),
         (lambda site: setattr(site.seat("w1"), "wants_drain", True), "w1 wants nothing new"),
         (lambda site: setattr(site.seat("w1"), "is_greeting", True), "w1 is just connecting"),
         (lambda site: setattr(site.seat("w1"), "is_merging", True), "w1 still tells what it has, after a restore"),
@@ -150,11 +159,11 @@ def test_workers_that_take_nothing_new_for_several_reasons_are_told_by_reason() 
     for name in ("w1", "w2", "w3"):
         site.add(name)
     site.workers.enable("w1", False)
-    site.workers.drain("w2", True)
-    site.workers.drain("w3", True)
+    site.workers.drain("w2")
+    site.workers.drain("w3")
     for name in ("w1", "w2", "w3"):
         site.update(site.worker_named(name))
-    assert site.why() == "waits for a worker: w2 and w3 are draining, w1 is disabled"
+    assert site.why() == "waits for a worker: w2 and w3 were told to drain, w1 is disabled"
 
 
 def test_a_run_that_can_be_given_waits_for_its_turn() -> None:

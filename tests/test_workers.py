@@ -64,7 +64,7 @@ def test_flags_are_set_by_name_and_told(place: Place) -> None:
     worker = place.worker()
     place.seen.clear()
     assert not place.workers.enable("w1", is_enabled=False).worker.is_enabled
-    assert place.workers.drain("w1", is_draining=True).worker.is_draining
+    assert place.workers.drain("w1").worker.is_draining
     assert place.workers.enable("w1", is_enabled=True).worker.is_enabled
     assert place.seen == [WorkerChanged(worker.id)] * 3
 
@@ -72,7 +72,7 @@ def test_flags_are_set_by_name_and_told(place: Place) -> None:
 def test_a_worker_with_live_runs_is_not_removed(place: Place) -> None:
     worker = place.worker()
     run = place.running(worker)
-    with pytest.raises(Conflict, match="still has runs"):
+    with pytest.raises(Conflict, match="still has runs: wait for them, as 'orchestra worker drain w1 --wait' does"):
         place.workers.remove("w1")
     place.end(worker, run)
     place.seen.clear()

@@ -80,10 +80,12 @@ def until_drained(
             if found["is_drained"]:
                 return found
             if not found["is_draining"]:
+                if found["switched_by"] is None:
+                    raise Conflict(f"{name} was removed, and another worker has that name now")
                 raise Conflict(f"{name} was {_other(found)} by {found['switched_by']} and drains no more")
             left = f"{show_count(found['left'], 'run')} left"
             away = "" if found["is_active"] else ", and it is not connected: they go on there"
-            progress = f"{name} has {left}{away}"
+            progress = f"{name} has {left}{away}" if found["left"] else f"{name}: {found['sentence']}"
         if progress != told:
             told = progress
             output.notice(progress)
@@ -99,6 +101,8 @@ def _told(found: Document) -> str:
     name = found["name"]
     if found["is_drained"]:
         return f"{name} is drained: it has no runs left, and gets none until 'orchestra worker enable {name}'"
+    if not found["left"]:
+        return f"{name} gets nothing new. {found['sentence']}"
     return f"{name} gets nothing new; it has {show_count(found['left'], 'run')} left"
 
 

@@ -17,7 +17,7 @@ from appliance.events import Event, Events, ProjectsChanged, RecoveryChanged, Ru
 from appliance.job_versions import JobVersions
 from appliance.leases import Assignment, Leases
 from appliance.master.judge import Judge
-from appliance.master.line import Group, Key, Lines
+from appliance.master.line import Lines
 from appliance.master.outlook import Outlook
 from appliance.master.roster import Roster, Seat
 from appliance.model import fitting, run_state
@@ -25,6 +25,7 @@ from appliance.model.definitions import JobDocument
 from appliance.model.entities import Run
 from appliance.model.errors import ApplianceError, Unavailable
 from appliance.model.fitting import Match
+from appliance.model.groups import Group, Key
 from appliance.model.requests import Limits, request_of
 from appliance.model.run_state import IllegalTransition, Status
 from appliance.model.waiting import Wait, Why

@@ -9,11 +9,11 @@ import threading
 
 from appliance.db.repository import Repository
 from appliance.job_versions import JobVersions
-from appliance.master.line import Group
 from appliance.master.roster import Seat
 from appliance.model.definitions import JobDocument
 from appliance.model.errors import ApplianceError, Unavailable
 from appliance.model.fitting import Applicant, Match
+from appliance.model.groups import Group
 from appliance.model.matching import Condition
 from appliance.model.waiting import Candidate, Stand, Wait, Why
 
@@ -47,9 +47,9 @@ class Judge:
         """Why runs of a job are given to nobody, by the job itself (D4); None: they may be."""
         key = group[:2]
         with self._lock:
-            known, seen = self._off.get(key, Why.TURN), self._configurations
-        if not isinstance(known, Why):
-            return known
+            if key in self._off:
+                return self._off[key]
+            seen = self._configurations
         found = self._look(*key)
         with self._lock:
             if seen == self._configurations:  # else it changed while we looked, and this may be old

@@ -10,21 +10,13 @@ import heapq
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Container, Iterator
-from datetime import datetime
 from itertools import islice
 
 from appliance.model.entities import Run
 from appliance.model.errors import Unavailable
-
-Group = tuple[str, str, str]  # project, job, definition version
-Key = tuple[datetime, str]  # when the run was triggered, and its id: the order in which runs are given out
+from appliance.model.groups import Group, Key, group_of
 
 _SLACK = 64  # places at the front that may stand empty
-
-
-def group_of(run: Run) -> Group:
-    """The group that a run stands in: those of one group are given out alike, the oldest first."""
-    return (run.project, run.job, run.definition_version)
 
 
 class _Row:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container
 
 from appliance.master.judge import Judge, candidate
-from appliance.master.line import Group, Key, Lines
+from appliance.master.line import Lines
 from appliance.master.roster import Roster
 from appliance.model.definitions import JobDocument
 from appliance.model.fitting import Applicant
+from appliance.model.groups import Group, Key
 from appliance.model.matching import Condition
 from appliance.model.waiting import Candidate, Place, Wait
 

@@ -90,15 +90,8 @@ def conditions(
         yield Condition(name, said is not None and _meets(wanted, said), wanted, said)
 
 
-def unmet(
-    job_requires: Mapping[str, Any], job_properties: Mapping[str, Any], worker_properties: Mapping[str, Any]
-) -> list[str]:
-    """Every condition that the worker does not meet, each as a sentence. Empty: it fits. See :func:`conditions`."""
-    return [one.sentence for one in conditions(job_requires, job_properties, worker_properties) if not one.is_met]
-
-
 def check_requirement(name: str, wanted: Any) -> None:
-    """Raises Invalid when a value of ``requires`` is none that :func:`unmet` can compare."""
+    """Raises Invalid when a value of ``requires`` is none that :func:`conditions` can compare."""
     items = wanted if isinstance(wanted, list) else [wanted]
     if not items:
         raise Invalid(f"requires {name}: an empty list matches no worker")

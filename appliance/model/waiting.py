@@ -82,9 +82,9 @@ _IS = {  # of one worker, and of several
     Stand.MERGING: ("still tells what it has, after a restore", "still tell what they have, after a restore"),
     Stand.DECLINED: ("declined a run", "declined a run"),
     Stand.LEAVING: ("wants nothing new", "want nothing new"),
-    Stand.DRAINING: ("is draining", "are draining"),
+    Stand.DRAINING: ("was told to drain", "were told to drain"),
     Stand.DISABLED: ("is disabled", "are disabled"),
-    Stand.DISCONNECTED: ("was sent away until it is enabled", "were sent away until they are enabled"),
+    Stand.DISCONNECTED: ("is disconnected until it is enabled", "are disconnected until they are enabled"),
     Stand.AWAY: ("is not connected", "are not connected"),
     Stand.NEW: ("has not connected yet", "have not connected yet"),
     Stand.REFUSED: ("is refused", "are refused"),
@@ -201,7 +201,7 @@ def _slots(full: Sequence[Candidate]) -> str:
 
 
 def _standing(fitting: Sequence[Candidate]) -> str:
-    """``w1 is disabled``; ``w1 and w2 are draining, w3 is not connected``."""
+    """``w1 is disabled``; ``w1 and w2 were told to drain, w3 is not connected``."""
     if len(fitting) == 1:
         return f"{fitting[0].name} {fitting[0].sentence}"
     said = []

@@ -47,6 +47,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     ``left``: live runs that it has or may have, those on their way to it with them.
     ``silent_since``: when it was last heard, if it is not connected and has been. ``refusal``: why the master does not
     take it, such as its version (F37) or its owner (F25).
+    ``is_untold``: it drains, and since a restore it has not told which runs it has (F24): perhaps more than ``left``.
     ``refused``, ``late``: words of its that were refused, or came after the end of their run, since the master started.
     """
 
@@ -57,6 +58,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     silent_since: datetime | None = None
     refusal: str = ""
     left: int = 0
+    is_untold: bool = False
     vitals: Vitals | None = None
     refused: int = 0
     late: int = 0
@@ -64,7 +66,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     @property
     def is_drained(self) -> bool:
         """Whether it was to finish what it had, and has: it may be stopped."""
-        return self.worker.is_draining and not self.left
+        return self.worker.is_draining and not self.left and not self.is_untold
 
     @property
     def duty(self) -> Duty:
@@ -87,6 +89,8 @@ class WorkerState(msgspec.Struct, frozen=True):
     def sentence(self) -> str:
         """What that means now, and what would change it."""
         worker, left = self.worker, f"{show_count(self.left, 'run')} left"
+        if self.is_untold:
+            left += " as far as is known: since the restore from a backup it has not told what it has"
         goes_on = f" {_go_on(self.left)} on there." if self.left else ""
         match self.duty:
             case Duty.REVOKED:
@@ -102,7 +106,9 @@ class WorkerState(msgspec.Struct, frozen=True):
                 return f"Gets no new runs until it is enabled: disabled{self._switched}.{has}"
             case Duty.DRAINED:
                 away = "" if self.is_active else " It is not connected."
-                return f"Has finished all its runs, and gets no new ones until it is enabled: it may be stopped.{away}"
+                by = f" Drained{self._switched}." if self._switched else ""
+                rests = "Has finished all its runs, and gets no new ones until it is enabled: it may be stopped."
+                return f"{rests}{by}{away}"
             case Duty.SILENT:
                 since = f" since {show_time(self.silent_since)}" if self.silent_since else ""
                 drains = f" It drains: {left}." if worker.is_draining else ""

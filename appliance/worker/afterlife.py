@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.model.documents import strict_json
 from appliance.model.errors import Invalid
 from appliance.wire import RESULTS_INLINE, RESULTS_LIMIT
-from appliance.worker import processes, rundir
+from appliance.worker import control_group, processes, rundir
 from appliance.worker.marks import read_marks
 from appliance.worker.notes import NO_SPACE
 from appliance.worker.rundir import Damaged, RunDirectory
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 _FULL_TRIES, _BROKEN_TRIES = 60, 3
 _PAUSE = 1.0  # seconds between two tries
+_EMPTY_WITHIN = 5.0  # seconds in which the kernel must empty a control group
 
 
 def end_processes(directory: RunDirectory, run_id: str, boot_id: str) -> None:
-    """End what a run without executor has left: what carries its id, and what lives in a session of its commands (5.7).
+    """End what a run without executor has left: its control group, what carries its id, and what lives in a session of
+    its commands (5.7).
 
-    Also an executor that lost its lock to the job. A process that cleared its environment and opened a session of its
-    own is found by neither; while a starter lives, it is that one's child, and ended there.
+    Also an executor that lost its lock to the job. Without a control group, a process that cleared its environment and
+    opened a session of its own is not found here; while a starter lives, it is that one's child, and ended there.
     """
     started = _started(directory)
     boot = started.get("boot")
@@ -46,6 +48,8 @@ def end_processes(directory: RunDirectory, run_id: str, boot_id: str) -> None:
         return
     if processes.start_time(executor) == since:
         processes.signal_all([executor], signal.SIGKILL)
+    if (group := control_group.noted(started.get("cgroup"), run_id)) is not None:
+        group.end(_EMPTY_WITHIN)
     begun = [note.get("pid") for note in _whole_notes(directory) if note.get("note") == "began"]
     sessions = {started.get("child"), *begun}
     processes.kill_sessions({one for one in sessions if type(one) is int and one > 1}, since, run_id)

@@ -17,6 +17,7 @@ from appliance.model.caps import request_digest
 from appliance.notifier import Notifier
 from appliance.wire.local_runs import Record
 from appliance.wire.worker_end import WorkerEnd
+from appliance.worker.control_group import divide
 from appliance.worker.journal import Journal
 from appliance.worker.link import Link, system_random
 from appliance.worker.room import kept_bytes
@@ -80,6 +81,7 @@ class WorkerProcess:
                 self,
                 environment={"ORCHESTRA_URL": worker.url, **worker.environment},
                 inherited=environment(),
+                group=divide(),
             )
             self._link = Link(
                 url=worker.url,
@@ -101,7 +103,7 @@ class WorkerProcess:
             self._notifier.stopping(f"stopping; jobs that go on without this worker: {len(self._supervisor.live)}")
             if going_on := len(self._supervisor.live):
                 runs = "1 run goes" if going_on == 1 else f"{going_on} runs go"
-                _log.info("stopping; %s on without this worker, which takes them up again when it starts", runs)
+                _log.info("stopping; %s on without this worker, which takes up its runs again when it starts", runs)
             await self._supervisor.stop()
         finally:
             journal.close()

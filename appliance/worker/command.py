@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Mapping
 
+from appliance.worker.control_group import Group
 from appliance.worker.tree import die_with_parent
 
 _PIPE_SIZE = 1 << 20  # bytes; best effort, the kernel limits what an account may have
@@ -47,10 +48,13 @@ class Child:
         return str(where), int(number)
 
 
-def fork(arguments: list[str], environment: Mapping[str, str], workspace: str, umask: int) -> Child:
+def fork(
+    arguments: list[str], environment: Mapping[str, str], workspace: str, umask: int, group: Group | None = None
+) -> Child:
     """Fork a child that will exec ``arguments`` in ``workspace``, looking on its PATH. Raises OSError (EAGAIN, ENOMEM).
 
-    Call it in the main thread: the parent-death signal follows the thread that forks.
+    ``group``: it belongs to it before the gate opens. Call it in the main thread: the parent-death signal follows the
+    thread that forks.
     """
     output, output_in = os.pipe()
     status, status_in = os.pipe()
@@ -62,7 +66,7 @@ def fork(arguments: list[str], environment: Mapping[str, str], workspace: str, u
     try:
         pid = os.fork()
         if pid == 0:
-            _become(arguments, environment, workspace, umask, parent, theirs)
+            _become(arguments, environment, workspace, umask, parent, theirs, group)
     except OSError:
         for descriptor in ours + theirs:
             os.close(descriptor)
@@ -84,6 +88,7 @@ def _become(
     umask: int,
     parent: int,
     descriptors: tuple[int, int, int],
+    group: Group | None,
 ) -> None:
     """The child's part: never returns."""
     output, status, gate = descriptors
@@ -93,6 +98,9 @@ def _become(
         die_with_parent()
         if os.getppid() != parent:
             os._exit(127)  # it died before the signal was set
+        if group is not None:  # here, while the executor waits for its disk: the kernel may take milliseconds for it
+            with contextlib.suppress(OSError):  # without it the executor finds them all the same, as their subreaper
+                group.join()
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for old, new in ((null, 0), (output, 1), (output, 2)):
             os.dup2(old, new)

@@ -18,10 +18,11 @@ from typing import Any
 
 from appliance.model.positions import command_words
 from appliance.model.templates import TemplateError, expand_command
-from appliance.worker import afterlife, environment, gate, memory, processes, rundir
+from appliance.worker import afterlife, control_group, environment, gate, memory, processes, rundir
 from appliance.worker import command as commands
 from appliance.worker.disk import Disk
 from appliance.worker.notes import NO_SPACE, Notes
+from appliance.worker.outcome import ending_of
 from appliance.worker.output import Output
 from appliance.worker.own_files import OwnFiles, Spoilt
 from appliance.worker.poke import Poke
@@ -39,8 +40,9 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
     """The whole life of an executor; called in the main thread of a fresh fork, which must ``_exit`` after it.
 
     ``launch``: ``run``, ``directory`` (absolute), ``secrets`` (path), ``boot`` (id of this boot of the machine),
-    ``base`` and ``environment``, as the supervisor says them. ``umask``: for the commands. ``disk``: another one than
-    the machine's, for tests. Does nothing when the run has begun before, or has another executor (I2).
+    ``base`` and ``environment``, as the supervisor says them; ``group``, in which the run gets a control group, None
+    where there are none. ``umask``: for the commands. ``disk``: another one than the machine's, for tests. Does nothing
+    when the run has begun before, or has another executor (I2).
     """
     gc.disable()  # nothing here makes cycles worth the pages that a collection would touch
     os.setsid()
@@ -51,7 +53,7 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     for number in set(commands.SIGNALS) - {signal.SIGTERM, signal.SIGCHLD}:
         signal.signal(number, signal.SIG_IGN)
-    tree = Tree()
+    tree = Tree(_make_group(launch))
     lock = gate.take(directory, launch["directory"])
     if lock is None:
         return
@@ -68,6 +70,20 @@ def execute(launch: dict[str, Any], umask: int, disk: Disk | None = None) -> Non
         executor.record()
     executor.poke.now(is_over=True)
     executor.poke.close()
+    if tree.group is not None:
+        tree.group.remove()
+
+
+def _make_group(launch: dict[str, Any]) -> control_group.Group | None:
+    """The control group of the run; None: there are none here, or the system gives none any more."""
+    if (delegated := launch.get("group")) is None:
+        return None
+    group = control_group.of_run(delegated, launch["run"])
+    try:
+        group.make()
+    except OSError:
+        return None
+    return group
 
 
 class Executor:
@@ -199,7 +215,7 @@ class Executor:
             limits = [*limits, Limit(began + own["timeout"], f"longer than {_shown(own['timeout'])}, its limit")]
         killed_before = memory.oom_kills()
         try:
-            child = commands.fork(arguments, self._environment, rundir.WORKSPACE, self._umask)
+            child = commands.fork(arguments, self._environment, rundir.WORKSPACE, self._umask, self._tree.group)
         except OSError as error:
             why = f"the system gave no process: {error.strerror}"
             self._note("ended", phase=phase, index=index, offset=offset, seconds=0.0, error=why)
@@ -219,7 +235,8 @@ class Executor:
             grew=self.poke.grew,
         )
         status = watch.run(self._remove_secrets)
-        ending = self._ending(watch, status, arguments[0], killed_before)
+        path = self._environment.get("PATH", environment.PATH)
+        ending = ending_of(watch, status, arguments[0], path, killed_before)
         self._after_command(watch)
         self._note_ended(phase, index, ending, time.monotonic() - began)
         return ending
@@ -227,27 +244,6 @@ class Executor:
     def _arguments(self, run: str | list[str]) -> list[str]:
         """A string is for the shell and never expanded; an argument list is, just before it runs (section 6)."""
         return ["/bin/sh", "-c", run] if isinstance(run, str) else expand_command(run, self._context)
-
-    def _ending(self, watch: Watch, status: int, program: str, killed_before: int) -> Ending:
-        if watch.refusal is not None:
-            path = self._environment.get("PATH", environment.PATH)
-            why = commands.explain(*watch.refusal, program, rundir.WORKSPACE, path)
-            return Ending(error=why, reason="start_failed", ended_by=watch.ended_by, survivors=watch.survivors)
-        code = os.waitstatus_to_exitcode(status)
-        out_of_memory = code == -signal.SIGKILL and watch.ended_by is None and memory.oom_kills() > killed_before
-        limit = watch.limit
-        if watch.ended_by == "abort" and watch.was_killed:
-            limit = "; killed when the grace was over"
-        return Ending(
-            code=code if code >= 0 else None,
-            signal=_signal_name(-code) if code < 0 else None,
-            ended_by=watch.ended_by,
-            limit=limit,
-            is_run_over=watch.is_run_over,
-            is_out_of_memory=out_of_memory,
-            memory_limit=memory.show_limit() if out_of_memory else "",
-            survivors=watch.survivors,
-        )
 
     def _after_command(self, watch: Watch) -> None:
         if watch.background and watch.ended_by is None:
@@ -290,6 +286,8 @@ class Executor:
             "boot": self._boot_id,
             "at": self._started_at,
         }
+        if self._tree.group is not None:
+            started["cgroup"] = self._tree.group.path
         gate.note_begun(self._directory, self._path, started)
         self.files.expect(rundir.STARTED)
         self.poke.now()
@@ -387,10 +385,3 @@ def _text(run: str | list[str]) -> str:
 
 def _shown(seconds: float) -> str:
     return f"{seconds:g} s"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

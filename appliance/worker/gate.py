@@ -43,6 +43,8 @@ def note_begun(directory: RunDirectory, path: str, started: dict[str, Any]) -> N
     """Durable, before the gate opens. Raises OSError: then nothing may begin."""
     directory.replace_object(rundir.STARTED, started, is_named=False)
     mark = mark_of(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(mark + _STARTED)  # the power has left it of a try before, whose gate never opened
     try:
         os.link(directory.file(rundir.STARTED), mark + _STARTED, follow_symlinks=False)
         os.link(directory.file(rundir.REQUEST), mark, follow_symlinks=False)

@@ -1,13 +1,20 @@
-"""Whether the kernel killed for lack of memory, as the control group of this process counts it (F06)."""
+"""Whether the kernel killed for lack of memory, as the control group of this process counts it (F06).
+
+A group counts for all below it, and where it has no memory controller the next one above it counts.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 
-def oom_kills() -> int:
-    """Processes of this control group that the kernel killed for lack of memory, ever; 0 where nobody counts."""
-    for events, _ in _files():
+def oom_kills(root: str = "") -> int:
+    """Processes of this control group that the kernel killed for lack of memory, ever; 0 where nobody counts.
+
+    ``root``: of another machine's files, for tests.
+    """
+    for events, _ in _files(root):
         for line in _lines(events):
             name, _, count = line.partition(" ")
             if name == "oom_kill" and count.isdigit():
@@ -15,9 +22,9 @@ def oom_kills() -> int:
     return 0
 
 
-def limit() -> int | None:
+def limit(root: str = "") -> int | None:
     """Bytes of memory this control group may use; None: no limit is known."""
-    for _, most in _files():
+    for _, most in _files(root):
         for line in _lines(most):
             if line.isdigit() and int(line) < 1 << 62:
                 return int(line)
@@ -30,18 +37,20 @@ def show_limit() -> str:
     return "" if most is None else f" (limit {most / (1 << 30):.2g} GiB)"
 
 
-def _files() -> list[tuple[str, str]]:
-    """(events, limit) in version 2 and in version 1 of control groups."""
-    found = []
-    for line in _lines("/proc/self/cgroup"):
+def _files(root: str) -> Iterator[tuple[str, str]]:
+    """(events, limit) in version 2 and in version 1 of control groups, of this one and then of those above it."""
+    for line in _lines(f"{root}/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
-        path = path.rstrip("/")
         if controllers == "":
-            found.append((f"/sys/fs/cgroup{path}/memory.events", f"/sys/fs/cgroup{path}/memory.max"))
+            mount, events, most = f"{root}/sys/fs/cgroup", "memory.events", "memory.max"
         elif "memory" in controllers.split(","):
-            root = f"/sys/fs/cgroup/memory{path}"
-            found.append((f"{root}/memory.oom_control", f"{root}/memory.limit_in_bytes"))
-    return found
+            mount, events, most = f"{root}/sys/fs/cgroup/memory", "memory.oom_control", "memory.limit_in_bytes"
+        else:
+            continue
+        steps = [step for step in path.split("/") if step]
+        for count in range(len(steps), -1, -1):
+            group = "/".join([mount, *steps[:count]])
+            yield f"{group}/{events}", f"{group}/{most}"
 
 
 def _lines(path: str) -> list[str]:

@@ -46,16 +46,19 @@ class Supervisor:
         *,
         environment: Mapping[str, str] | None = None,
         inherited: Mapping[str, str] | None = None,
+        group: str | None = None,
     ) -> None:
         """``environment``: of the worker's settings; commands see it, and ``{environment[...]}`` names it.
 
         ``inherited``: what commands get from the worker's own environment (PATH, HOME ...); give the whole, only the
         names of ``environment.INHERITED`` are used. ``watcher``: a WorkerEnd fits, if it wakes the sender.
+        ``group``: the control group in which each run gets one, as ``control_group.divide`` answers it.
         """
         self._journal = journal
         self._watcher = watcher
         self._environment = dict(environment or {})
         self._base = of_commands(inherited or {})
+        self._group = group
         self._starter = Starter(ready=self._relaunch, forked=self._forked, failed=self._failed)
         self._live: dict[str, LiveRun] = {}
         self._socket: socket.socket | None = None
@@ -140,6 +143,7 @@ class Supervisor:
             "boot": self._journal.boot_id,
             "base": self._base,
             "environment": self._environment,
+            "group": self._group,
         }
         if self._starter.request(launch):
             live.launches += 1

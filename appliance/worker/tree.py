@@ -1,7 +1,8 @@
 """The processes beneath an executor: reaped, counted, and ended to the last one (5.7, F27, F28).
 
 The executor is their subreaper: whoever loses its parent becomes its child, so nothing leaves the tree, not by setsid
-and not by a double fork. Signals come in through a pipe that can be polled.
+and not by a double fork. Where they have a control group, the kernel ends all of them at once, and has the last word on
+whether somebody is left. Signals come in through a pipe that can be polled.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import time
 
 from appliance.worker import processes
+from appliance.worker.control_group import Group
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,8 +41,10 @@ def _prctl(option: int, value: int) -> None:
 class Tree:
     """Everything beneath this process. Make one, in the main thread, before the first child."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Group | None = None) -> None:
+        """``group``: the commands will join it."""
         adopt_orphans()
+        self.group = group
         self.wake, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -68,11 +72,17 @@ class Tree:
 
     def alive(self) -> list[int]:
         """Pids of the tree that are no zombies."""
-        return [pid for pid in processes.descendants(os.getpid()) if processes.is_alive(pid)]
+        return [pid for pid in self._all() if processes.is_alive(pid)]
+
+    def _all(self) -> list[int]:
+        pids = processes.descendants(os.getpid())
+        if self.group is not None and self.group.is_populated():
+            pids = list({*pids, *self.group.pids()})
+        return pids
 
     def terminate(self) -> None:
         """Ask all to end; the stopped ones are woken to hear it."""
-        pids = processes.descendants(os.getpid())
+        pids = self._all()
         processes.signal_all(pids, signal.SIGTERM)
         processes.signal_all(pids, signal.SIGCONT)
 
@@ -86,10 +96,13 @@ class Tree:
         rounds = 0
         while True:
             self.reap()
-            pids = processes.descendants(os.getpid())
-            if not pids:
+            is_populated = self.group is not None and self.group.is_populated()
+            pids = self._all() if is_populated else processes.descendants(os.getpid())
+            if not pids and not is_populated:
                 return len(ended), []
             ended.update(pid for pid in pids if processes.is_alive(pid))
+            if self.group is not None and is_populated:
+                self.group.kill()
             if rounds:
                 pids = self._stop_all(set(pids))
             processes.signal_all(pids, signal.SIGKILL)

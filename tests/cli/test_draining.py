@@ -78,6 +78,18 @@ def test_req_W6_a_drain_that_somebody_ends_ends_the_wait(changes: dict[str, Any]
         Answers(worker(1), worker(1, is_drained=False, **changes)).wait()
 
 
+def test_fault_F24_a_worker_that_has_not_told_what_it_has_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    untold = worker(0, is_drained=False, sentence="It has not told what it has.")
+    assert Answers(untold, worker(1), worker(0)).wait()["is_drained"]
+    assert capsys.readouterr().err.splitlines() == ["w1: It has not told what it has.", "w1 has 1 run left"]
+
+
+def test_another_worker_of_the_same_name_is_not_waited_for() -> None:
+    new = worker(0, is_drained=False, is_draining=False, switched_by=None)
+    with pytest.raises(Conflict, match="w1 was removed, and another worker has that name now"):
+        Answers(worker(1), new).wait()
+
+
 def test_a_worker_that_is_removed_meanwhile_is_not_found() -> None:
     with pytest.raises(NotFound):
         Answers(worker(1), NotFound("no worker 'w1'")).wait()

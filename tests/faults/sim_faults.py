@@ -261,7 +261,7 @@ class Weather:
         """A worker gets nothing new, or new work again (F43)."""
         name, is_on = self._machine().worker.name, self._rng.random() < 0.5
         self.world.count("worker drained or not")
-        self.world.in_master(lambda master: master.workers.drain(name, is_on))
+        self.world.in_master(lambda master: master.workers.drain(name) if is_on else master.workers.enable(name, True))
 
     def trim(self) -> None:
         """A worker's retention is over (I5)."""
@@ -278,4 +278,4 @@ def _notice(voice: Voice, master: Master) -> None:
 
 
 def _work_again(name: str, master: Master) -> None:
-    master.workers.drain(name, False)
+    master.workers.enable(name, True)

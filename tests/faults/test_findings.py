@@ -129,7 +129,7 @@ def test_fault_F17_that_the_server_has_a_run_is_noted_when_there_is_room_again(t
         _until(world, lambda: [run.status in (Status.SUCCEEDED, Status.FAILED) for run in world.all_runs()] == [True])
         (run,) = world.all_runs()
         assert not machine.journal.run_directory(run.id).has(rundir.ACKED), "this seed commits too early"
-        for reserved in (machine.directory / "runs" / run.id).glob(f"{rundir.ACKED}*"):
+        for reserved in (machine.directory / "runs" / run.id).glob("*.tmp"):
             reserved.unlink()  # its space was not reserved, or a power loss has taken that away
         machine.disk.is_full = True
         _until(world, lambda: run.id in machine.end.kept)

@@ -14,8 +14,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from appliance.model.caps import request_digest
 from appliance.wire import SUBPROTOCOL, frames
 from tests.journeys.site import LONG_ENOUGH, Site
+
+OUTPUT = b"some output\n"
+
+
+def token_of(site: Site, name: str) -> str:
+    """The token of a worker that has its own name as property ``who``: a new one, if there is such a worker."""
+    return str(site.client.create_worker(name, {"who": name})["token"])
 
 
 def dial(
@@ -45,6 +53,7 @@ class RawWorker:
     def __init__(self, site: Site, token: str, journal: str | None = None) -> None:
         self.journal = journal or secrets.token_hex(16)
         self.token = token
+        self._site = site
         self.sent: list[str | bytes] = []
         self._stack = contextlib.ExitStack()
         self._socket = self._stack.enter_context(dial(site, token))
@@ -101,6 +110,23 @@ class RawWorker:
             "digests": {"0": hashlib.sha256(output).hexdigest()},
         }
         self.say("exited", run=run, **{**words, **other})
+
+    def begin(self, job: str, output: bytes = OUTPUT) -> tuple[str, dict[str, Any]]:
+        """Trigger a run that is begun here and prints this; the run, and how an inventory lists it then.
+
+        The server has all of that when this returns: what it had not taken when the worker hangs up would be lost.
+        """
+        run = self._site.trigger(job)
+        assign = self.hear("assign")
+        self.say("accepted", run=run)
+        self.say("started", run=run, at=1.0)
+        self.print(run, 0, output)
+        while self._site.client.log(run).size < len(output):
+            pass
+        self._site.reach(run, lambda found: found["status"] == "running")
+        digest = request_digest(assign["request"])
+        sizes = {"0": len(output)}
+        return run, {"run": run, "cap": assign["cap"], "digest": digest, "state": "started", "sizes": sizes}
 
     def send(self, frame: str | bytes) -> None:
         """As it is. What is sent to a connection that has closed meanwhile is not sent."""

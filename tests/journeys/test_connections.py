@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from appliance.model.errors import Conflict
-from tests.journeys.raw_worker import RawWorker, dial
+from tests.journeys.raw_worker import OUTPUT, RawWorker, dial, token_of
 from tests.journeys.site import Site, opened
 
 NAMES = ("twice", "copied", "wiped", "removed", "silent")
@@ -25,35 +25,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def token_of(site: Site, name: str) -> str:
-    return str(site.client.create_worker(name, {"who": name})["token"])
-
-
-def begin(site: Site, worker: RawWorker, job: str) -> tuple[str, dict[str, Any]]:
-    """A run that the worker says it has begun, and how its inventory lists it."""
-    run = site.trigger(job)
-    cap = worker.hear("assign")["cap"]
-    worker.say("accepted", run=run)
-    worker.say("started", run=run, at=1.0)
-    worker.print(run, 0, b"some output\n")
-    site.reach(run, lambda found: found["status"] == "running")
-    return run, {"run": run, "cap": cap, "digest": "0" * 64, "state": "started", "sizes": {"0": 12}}
-
-
 def test_fault_F15_of_two_connections_with_one_journal_the_newer_wins(site: Site) -> None:
     token = token_of(site, "twice")
     with RawWorker(site, token) as older:
         older.greet()
-        run, held = begin(site, older, "twice")
+        run, held = older.begin("twice")
         with RawWorker(site, token, older.journal) as newer:
             welcome = newer.greet(held)
             assert older.closed()[0] == 4001
             (resume,) = welcome["resume"]
             assert (resume["run"], resume["sizes"]["0"]) == (run, 12)
-            newer.exit(run, b"some output\n")
+            newer.exit(run, OUTPUT)
             newer.hear("committed")
     assert site.wait(run)["status"] == "succeeded"
-    assert site.log(run) == b"some output\n"
+    assert site.log(run) == OUTPUT
     site.assert_healthy()
 
 
@@ -61,13 +46,13 @@ def test_fault_F15_another_machine_with_the_token_of_a_living_one_is_refused(sit
     token = token_of(site, "copied")
     with RawWorker(site, token) as first:
         first.greet()
-        run, held = begin(site, first, "copied")
+        run, held = first.begin("copied")
         with RawWorker(site, token) as second:
             second.hello(held)
             code, reason = second.closed()
             assert code == 4003
             assert reason
-        first.exit(run, b"some output\n")
+        first.exit(run, OUTPUT)
         first.hear("committed")
     assert site.wait(run)["status"] == "succeeded"
     assert "used by two machines" in site.server.log.read_text()
@@ -78,7 +63,7 @@ def test_fault_F26_runs_of_a_worker_whose_disk_was_wiped_end_as_worker_reset(sit
     token = token_of(site, "wiped")
     with RawWorker(site, token) as before:
         before.greet()
-        run, held = begin(site, before, "wiped")
+        run, held = before.begin("wiped")
         waiting = site.trigger("wiped")  # assigned, and never accepted: nobody knows whether it began
         before.hear("assign")
     with RawWorker(site, token) as early:
@@ -91,12 +76,12 @@ def test_fault_F26_runs_of_a_worker_whose_disk_was_wiped_end_as_worker_reset(sit
         for one in (run, waiting):
             ended = site.wait(one)
             assert (ended["status"], ended["reason"]) == ("errored", "worker_reset"), ended["sentence"]
-        assert site.log(run) == b"some output\n"
+        assert site.log(run) == OUTPUT
         with RawWorker(site, token, before.journal) as late:
             late.hello(held)
             assert late.closed()[0] == 4003
         ended = site.client.run(run)
-        begin(site, after, "wiped")  # the new one works
+        after.begin("wiped")  # the new one works
         assert site.client.run(run) == ended
     site.assert_healthy()
 
@@ -105,10 +90,10 @@ def test_fault_F25_a_removed_worker_is_closed_at_once_and_its_token_is_dead(site
     token = token_of(site, "removed")
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, _ = begin(site, worker, "removed")
+        run, _ = worker.begin("removed")
         with pytest.raises(Conflict):
             site.client.remove_worker("removed")
-        worker.exit(run, b"some output\n")
+        worker.exit(run, OUTPUT)
         worker.hear("committed")
         assert site.wait(run)["status"] == "succeeded"
         site.client.remove_worker("removed")
@@ -125,7 +110,7 @@ def test_fault_F10_a_run_of_a_silent_worker_is_lost_and_corrected_once_it_is_bac
     token = token_of(site, "silent")
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, held = begin(site, worker, "silent")
+        run, held = worker.begin("silent")
     site.set_clock_ahead(10_000)
     lost = site.reach(run, lambda found: found["status"] == "lost")
     assert lost["reason"] == "worker_lost"
@@ -134,7 +119,7 @@ def test_fault_F10_a_run_of_a_silent_worker_is_lost_and_corrected_once_it_is_bac
     with RawWorker(site, token, worker.journal) as back:
         back.greet(held)
         assert site.client.run(run)["status"] == "running"
-        back.exit(run, b"some output\n", status="failed", reason="exit_code", code=3)
+        back.exit(run, OUTPUT, status="failed", reason="exit_code", code=3)
         back.hear("committed")
     ended = site.wait(run)
     assert (ended["status"], ended["exit"]["code"]) == ("failed", 3)

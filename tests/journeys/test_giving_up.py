@@ -10,12 +10,10 @@ from urllib.request import Request, urlopen
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from appliance.model.caps import request_digest
 from appliance.model.errors import Conflict
-from tests.journeys.raw_worker import RawWorker, dial
+from tests.journeys.raw_worker import OUTPUT, RawWorker, dial, token_of
 from tests.journeys.site import Site, opened
 
-OUTPUT = b"some output\n"
 NAMES = ("gone", "revoked", "owned", "old", "racing", "half")
 JOBS: list[dict[str, Any]] = [
     {"identifier": name, "requires": {"who": name}, "definition": {"commands": ["true"]}} for name in NAMES
@@ -27,23 +25,6 @@ PROJECTS: dict[str, Any] = {"projects": [{"identifier": "journeys", "display_nam
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with opened(tmp_path_factory.mktemp("site"), PROJECTS) as site:
         yield site
-
-
-def token_of(site: Site, name: str) -> str:
-    return str(site.client.create_worker(name, {"who": name})["token"])
-
-
-def begin(site: Site, worker: RawWorker, job: str) -> tuple[str, dict[str, Any]]:
-    """A run that the worker says it has begun, and how its inventory lists it."""
-    run = site.trigger(job)
-    assign = worker.hear("assign")
-    worker.say("accepted", run=run)
-    worker.say("started", run=run, at=1.0)
-    worker.print(run, 0, OUTPUT)
-    site.reach(run, lambda found: found["status"] == "running")
-    sizes = {"0": len(OUTPUT)}
-    digest = request_digest(assign["request"])
-    return run, {"run": run, "cap": assign["cap"], "digest": digest, "state": "started", "sizes": sizes}
 
 
 def away(site: Site, name: str) -> None:
@@ -62,7 +43,7 @@ def test_fault_F10_a_run_of_a_silent_worker_is_declared_lost_and_reported_later(
     token = token_of(site, "gone")
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, held = begin(site, worker, "gone")
+        run, held = worker.begin("gone")
         name = f"journeys/gone#{site.client.run(run)['number']}"
         refused = site.run("run", "declare-lost", name)
         assert refused.returncode == 1 and b"abort" in refused.stderr
@@ -93,7 +74,7 @@ def test_fault_F25_a_revoked_worker_is_closed_at_once_and_goes_on_at_the_byte_wi
     token = token_of(site, "revoked")
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, held = begin(site, worker, "revoked")
+        run, held = worker.begin("revoked")
         told = site.run("worker", "revoke", "revoked")
         assert b"revoked by root" in told.stderr and b"1 of its runs waits" in told.stderr
         assert worker.closed()[0] == 4002
@@ -128,7 +109,7 @@ def test_fault_F25_a_worker_whose_owner_is_disabled_is_sent_away_until_that_ends
         token = str(hers.create_worker("owned", {"who": "owned"})["token"])
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, held = begin(site, worker, "owned")
+        run, held = worker.begin("owned")
         site.client.enable_user("ada", False)
         assert worker.closed()[0] == 4002
     with pytest.raises(InvalidStatus) as refused, dial(site, token):
@@ -148,7 +129,7 @@ def test_fault_F37_a_worker_that_is_too_old_is_told_so_and_so_is_the_administrat
     token = token_of(site, "old")
     with RawWorker(site, token) as worker:
         worker.greet()
-        run, held = begin(site, worker, "old")
+        run, held = worker.begin("old")
     with RawWorker(site, token, worker.journal) as outdated:
         outdated.hello(held, protocols=[0, 0], software="orchestra-appliance 0.0.1")
         said = outdated.hear("error")["text"]
@@ -169,7 +150,7 @@ def test_fault_F15_connections_of_one_journal_race_and_the_newest_wins(site: Sit
     token = token_of(site, "racing")
     with RawWorker(site, token) as first:
         first.greet()
-        run, held = begin(site, first, "racing")
+        run, held = first.begin("racing")
         for _ in range(5):
             with ThreadPoolExecutor(8) as pool:
                 racers = list(pool.map(lambda _: RawWorker(site, token, first.journal), range(8)))

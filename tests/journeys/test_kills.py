@@ -190,7 +190,7 @@ def test_fault_F04_a_worker_told_to_stop_leaves_its_job_alone_and_says_so(site: 
     printing.trigger()
     with printing.at("middle") as pid:
         assert site.worker.terminate() == 0
-        assert "stopping; 1 run goes on without this worker" in site.worker.log.read_text()
+        assert "1 run goes on without this worker, which takes up its runs again" in site.worker.log.read_text()
         assert printing.pid == pid and is_alive(pid)
     site.worker.start()
     printing.assert_ended_well()

@@ -1,19 +1,27 @@
-"""F42: an abort races the end of a command. Whichever is recorded first wins, and it is the same everywhere."""
+"""F42: an abort races the end of a command. Whichever is recorded first wins, and it is the same everywhere.
+
+Everywhere is: the worker's exit record, the server as its service tells it, and the page of the run.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from typing import Any
 
 import pytest
 
 from appliance.client import Client
 from appliance.model.errors import Conflict
-from tests.journeys.site import Site, opened
+from appliance.worker import processes
+from tests.journeys.site import PASSWORD, Site, opened
+from tests.journeys.visitor import Visitor
 
 SCRIPT = "import sys, time; time.sleep(float(sys.argv[1])); print('to the end', flush=True)"
 JOB: dict[str, Any] = {
@@ -32,7 +40,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def race(site: Site, rng: random.Random) -> tuple[str, bool]:
+class Reader:
+    """Somebody logged in who reads pages, one at a time."""
+
+    def __init__(self, site: Site) -> None:
+        self._visitor, self._turn = Visitor(), threading.Lock()
+        self._visitor.open(f"{site.url}/login", {"user": "root", "password": PASSWORD}, "/login")
+
+    def open(self, address: str) -> str:
+        """A page."""
+        with self._turn:
+            return self._visitor.open(address)
+
+
+def race(site: Site, reader: Reader, rng: random.Random) -> tuple[str, bool]:
     """One run that is aborted about when it ends: its status, and whether the abort was taken."""
     with Client(site.url, site.token) as client:
         run: str = client.trigger("journeys", "race", {"seconds": f"{rng.uniform(0.0, 0.05):.3f}"})["id"]
@@ -46,6 +67,7 @@ def race(site: Site, rng: random.Random) -> tuple[str, bool]:
             is_taken = False
         ended = client.wait(run)
         assert_one_outcome(client, ended, is_taken=is_taken)
+        assert_worker_and_page_agree(site, reader, ended)
         return ended["status"], is_taken
 
 
@@ -63,11 +85,21 @@ def assert_one_outcome(client: Client, run: dict[str, Any], *, is_taken: bool) -
     assert client.run(run["id"]) == run  # and it stays
 
 
+def assert_worker_and_page_agree(site: Site, reader: Reader, run: dict[str, Any]) -> None:
+    """The exit record on the worker and the page say what the service says, and nothing of the run is left."""
+    record = json.loads((site.directory / "here" / "runs" / run["id"] / "exit.json").read_text())
+    assert (record["status"], record["reason"]) == (run["status"], run["reason"])
+    page = reader.open(f"{site.url}/p/journeys/race/{run['number']}")
+    assert f'<span class="chip {run["status"]}">' in page
+    assert ("Abort run" in page, run["sentence"] is None or escape(run["sentence"]) in page) == (False, True)
+    assert processes.carrying(run["id"]) == []
+
+
 def run_races(site: Site, count: int) -> None:
-    rng = random.Random(7)
+    rng, reader = random.Random(7), Reader(site)
     seeds = [rng.random() for _ in range(count)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = Counter(pool.map(lambda seed: race(site, random.Random(seed)), seeds))
+        outcomes = Counter(pool.map(lambda seed: race(site, reader, random.Random(seed)), seeds))
     print(f"{count} races of an abort and an end: {dict(outcomes)}")
     assert sum(outcomes.values()) == count
     site.assert_healthy()

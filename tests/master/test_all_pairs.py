@@ -220,7 +220,7 @@ def test_fault_F14_fault_F13_every_word_in_every_state_changes_only_what_the_tab
 ) -> None:
     scene = Scene(state)
     before, bystander = scene.picture(), scene.place.now(scene.bystander)
-    counted = (scene.leases.strays.refused, scene.leases.strays.late)
+    counted = scene.leases.strays.of(scene.worker.id)
     scene.say(word)
     after = scene.picture()
 
@@ -235,7 +235,7 @@ def test_fault_F14_fault_F13_every_word_in_every_state_changes_only_what_the_tab
     else:
         assert after == before
 
-    refused, late = scene.leases.strays.refused - counted[0], scene.leases.strays.late - counted[1]
+    refused, late = (now - was for now, was in zip(scene.leases.strays.of(scene.worker.id), counted, strict=True))
     errors = [one.code for one in scene.ear.heard(m.ErrorReply)]
     if word in ABOUT_NO_RUN or word == "recalled":
         assert (refused, late) == (0, 0)

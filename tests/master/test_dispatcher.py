@@ -99,7 +99,7 @@ def test_fault_F43_a_worker_that_takes_no_work_gets_none(place: Place, why: str)
     if why == "disabled":
         worker = place.workers.enable("w1", is_enabled=False).worker
     elif why == "draining":
-        worker = place.workers.drain("w1", is_draining=True).worker
+        worker = place.workers.drain("w1").worker
     ear = sit(place, worker)
     seat = place.roster.seat(worker.id)
     assert seat is not None

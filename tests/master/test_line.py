@@ -8,9 +8,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.master.line import Group, Key, Line, Lines, group_of
+from appliance.master.line import Line, Lines
 from appliance.model.entities import Run
 from appliance.model.errors import Unavailable
+from appliance.model.groups import Group, Key, group_of
 from appliance.model.run_state import Status
 from tests.db.values import at, new_run
 

@@ -269,7 +269,7 @@ def test_req_S_20_a_request_that_was_changed_is_not_believed(twins: Twins) -> No
     talk.keeps(twins.kept(over))
     talk.tells(over, twins.request(over).replace('"number":', '"number":9'))
     assert twins.place.repository.runs.get(over.id) is None
-    assert twins.place.leases.strays.refused == 1
+    assert twins.place.leases.strays.of(twins.w1.id) == (1, 0)
     assert (newest(twins.place).recovered, newest(twins.place).failed) == (0, 1)
     assert "w1" not in {one.name for one in newest(twins.place).waiting}
 
@@ -280,7 +280,7 @@ def test_req_S_20_a_run_of_another_worker_is_not_taken(twins: Twins) -> None:
     talk = twins.connect(twins.w2)
     talk.keeps(twins.kept(over))
     assert talk.recalled == []
-    assert twins.place.leases.strays.refused == 1
+    assert twins.place.leases.strays.of(twins.w2.id) == (1, 0)
 
 
 def test_a_request_that_says_too_little_is_kept_for_the_operator(twins: Twins) -> None:
@@ -364,3 +364,21 @@ def test_recalls_are_asked_a_few_at_a_time(twins: Twins) -> None:
     assert told == 40
     assert newest(twins.place).recovered == 40
     assert "w1" not in {one.name for one in newest(twins.place).waiting}
+
+
+def test_fault_F24_a_draining_worker_is_not_drained_before_it_has_told_what_it_has(twins: Twins) -> None:
+    twins.place.dispatcher.load()  # it hears of the end
+    twins.place.workers.drain("w1")
+    newer = twins.later.running(twins.w1)
+    held = twins.later.held(newer)
+    twins.place.recoveries.begin("restored", twins.place.clock.now())
+    away = twins.place.workers.named("w1")
+    assert not away.is_drained and "0 runs left as far as is known" in away.sentence
+    talk = twins.connect(twins.w1, held)
+    assert not twins.place.workers.named("w1").is_drained
+    talk.keeps()
+    talk.tells(newer)
+    state = twins.place.workers.named("w1")
+    assert not state.is_drained and state.left == 1
+    talk.ends(newer)
+    assert twins.place.workers.named("w1").is_drained

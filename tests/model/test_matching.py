@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.model.errors import Invalid
-from appliance.model.matching import check_requirement, conditions, read_property, unmet
+from appliance.model.matching import check_requirement, conditions, read_property
 
 LINUX: dict[str, Any] = {
     "os": "linux",
@@ -87,6 +87,11 @@ UNMET: list[tuple[dict[str, Any], str]] = [
     ({"disk": ">=1000GB"}, "needs disk at least 1000GB, the worker has 500GB"),
     ({"nothing": "x"}, "needs nothing = x, the worker does not say its nothing"),
 ]
+
+
+def unmet(requires: dict[str, Any], job: dict[str, Any], worker: dict[str, Any]) -> list[str]:
+    """What is wrong with the worker, a sentence for each condition that it does not meet."""
+    return [one.sentence for one in conditions(requires, job, worker) if not one.is_met]
 
 
 @pytest.mark.parametrize("requires", MET, ids=str)

@@ -43,10 +43,18 @@ CASES: dict[str, tuple[WorkerState, Duty, str]] = {
         Duty.DRAINING,
         f"Finishes what it has, and gets nothing new: 2 runs left. Drained{BY}.",
     ),
+    "draining and untold": (
+        state({"is_draining": True, **SWITCHED}, is_untold=True),
+        Duty.DRAINING,
+        (
+            "Finishes what it has, and gets nothing new: 0 runs left as far as is known: since the restore from a "
+            f"backup it has not told what it has. Drained{BY}."
+        ),
+    ),
     "drained": (
-        state({"is_draining": True}),
+        state({"is_draining": True, **SWITCHED}),
         Duty.DRAINED,
-        "Has finished all its runs, and gets no new ones until it is enabled: it may be stopped.",
+        f"Has finished all its runs, and gets no new ones until it is enabled: it may be stopped. Drained{BY}.",
     ),
     "drained and stopped": (
         state({"is_draining": True}, **AWAY),

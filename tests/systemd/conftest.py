@@ -21,6 +21,8 @@ PIP = "/opt/orchestra/bin/pip --isolated install -q --no-index --find-links /srv
 NEXT_VERSION = "0.1.1"
 # Counts until its worker's home has the file, so that a test can end it; says so in its log, which must be whole.
 COUNTING = 'i=0; until [ -e "$HOME/go" ]; do i=$((i+1)); echo "line $i"; sleep 0.05; done; echo "over $i"'
+# Its child has no environment, a session of its own and another directory: only its control group says whose it is.
+HIDING = "cd /; env -i setsid sh -c 'cd /; sleep 4242; :' & cat /proc/self/cgroup; echo line 3; sleep 4242"
 PROJECTS: dict[str, Any] = {
     "projects": [
         {
@@ -28,7 +30,11 @@ PROJECTS: dict[str, Any] = {
             "jobs": [
                 {"identifier": name, "requires": {"kind": kind}, "definition": {"commands": [command]}}
                 for kind in ("plain", "strict")
-                for name, command in {f"count-{kind}": COUNTING, f"look-{kind}": "cat /proc/self/status; env"}.items()
+                for name, command in {
+                    f"count-{kind}": COUNTING,
+                    f"look-{kind}": "cat /proc/self/status; env",
+                    f"hide-{kind}": HIDING,
+                }.items()
             ],
         }
     ]

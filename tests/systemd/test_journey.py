@@ -92,6 +92,25 @@ def test_fault_F27_a_job_of_a_workers_last_life_is_aborted(machine: Machine, wor
     machine.until("! pgrep -f 'until \\['")
 
 
+@pytest.mark.parametrize("worker", WORKERS)
+def test_fault_F05_what_hid_itself_is_found_by_its_control_group(machine: Machine, worker: str) -> None:
+    """Its executor dies while no worker is there; the worker of the next life ends all of the group."""
+    run = machine.trigger(f"trial/hide-{worker}")
+    machine.until_it_counts(run)
+    run_id = machine.look(run)["id"]
+    group = machine.show(unit(worker), "ControlGroup")
+    assert f"0::{group}/run-{run_id}\n" in machine.log(run)
+    executor = machine.out(f"cut -d' ' -f1 /var/lib/orchestra-worker/{worker}/runs/{run_id}/lock")
+    assert f"0::{group}/worker" in machine.out(f"cat /proc/{executor}/cgroup")
+    machine.run(f"systemctl stop {unit(worker)}")
+    machine.run(f"kill -KILL {executor}")
+    assert len(machine.out("pgrep -f 'sleep 424[2]'").splitlines()) >= 1
+    machine.run(f"systemctl start {unit(worker)}")
+    assert machine.wait(run) == "errored"
+    assert machine.out("pgrep -f 'sleep 424[2]' || true") == ""
+    assert machine.out(f"ls -d /sys/fs/cgroup{group}/run-* || true") == ""
+
+
 def test_a_stop_takes_seconds_and_leaves_the_job_alone(machine: Machine) -> None:
     run = machine.trigger("trial/count-plain")
     machine.until_it_counts(run)

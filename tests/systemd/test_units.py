@@ -193,6 +193,24 @@ def test_req_S_89_root_gives_nothing_away_because_an_account_says_so(program: Pa
         server_plan(settings, directory)
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_req_S_89_jobs_cannot_have_a_unit_run_as_another_account(program: Path, tmp_path: Path, is_link: bool) -> None:
+    """They have their worker's account, and so its settings, which could name the directory of the server."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    directory = a_root_directory(tmp_path)
+    os.chown(directory, 65534, 65534)
+    settings, other = tmp_path / "worker.toml", tmp_path / "root.toml"
+    other.touch()
+    if is_link:
+        settings.symlink_to(other)
+    else:
+        settings.touch()
+    os.chown(settings, 65533, 65533, follow_symlinks=False)
+    with pytest.raises(Conflict, match="belong to two accounts"):
+        worker_plan("build-1", settings, directory)
+
+
 @pytest.mark.parametrize("place", ["/home/ana/orchestra", "/root/orchestra", "/run/user/1000/orchestra"])
 def test_a_directory_that_a_unit_cannot_see_is_refused(
     place: str, monkeypatch: pytest.MonkeyPatch, program: Path
@@ -228,6 +246,10 @@ def test_root_acts_as_the_owner_of_what_is_not_its_own() -> None:
             assert (os.geteuid(), os.getegid()) == (65534, 65534)
             (place / "made").touch()
         assert os.geteuid() == 0
+        (place / "link").symlink_to("/etc/passwd")
+        os.chown(place / "link", 65534, 65534, follow_symlinks=False)
+        with units.acting_as_owner(place / "link"):  # root would read for them what they may not
+            assert os.geteuid() == 65534
         assert (place / "made").stat().st_uid == 65534
         with units.acting_as_owner(place / "missing"):
             assert os.geteuid() == 0

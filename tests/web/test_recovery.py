@@ -65,7 +65,7 @@ class TestDashboard:
         assert b"Restored from an older backup; 0 runs recovered, 0 could not be; waits for w1." in page
         assert b'action="/recovery/release"' in page
         assert b"estored from" not in world.ask("GET", "/", of_session(vera)).body
-        world.recoveries.merged(world.workers.named("w1").worker.id)
+        world.recoveries.merged(world.workers.named("w1").worker.id, "journal")
         page = world.ask("GET", "/", of_session(root)).body
         assert b"0 runs recovered, 0 could not be; it is over: all workers have reported." in page
         assert b"estored from" not in world.ask("GET", "/", of_session(vera)).body

@@ -91,11 +91,15 @@ class Told:
 class Workshop:
     """A worker without its socket."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, group: str | None = None) -> None:
         self.journal = journal
         self.told = Told()
         self.supervisor = Supervisor(
-            journal, self.told, environment={"origin": "/srv/git"}, inherited={**os.environ, "LEAK": "me"}
+            journal,
+            self.told,
+            environment={"origin": "/srv/git"},
+            inherited={**os.environ, "LEAK": "me"},
+            group=group,
         )
 
     def accept(self, commands: Commands, *, secrets: dict[str, str] | None = None, **other: Any) -> str:
@@ -155,12 +159,15 @@ class Workshop:
 
 
 @asynccontextmanager
-async def workshop(path: Path, recovered: Recovered | None = None) -> AsyncIterator[Workshop]:
-    """A worker on the journal in ``path``, which is recovered first. When it is left, no executor notices."""
+async def workshop(path: Path, recovered: Recovered | None = None, group: str | None = None) -> AsyncIterator[Workshop]:
+    """A worker on the journal in ``path``, which is recovered first. When it is left, no executor notices.
+
+    ``group``: the control group in which each run gets one.
+    """
     journal = Journal(path)
     journal.open()
     try:
-        shop = Workshop(journal)
+        shop = Workshop(journal, group)
         await shop.supervisor.start(recovered or journal.recover())
         try:
             yield shop

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from appliance.worker import processes, rundir
+from appliance.worker import gate, processes, rundir
 from appliance.worker.journal import Journal, Recovered
 from appliance.worker.marks import Marks
 from tests.worker.executions import CAP, PATIENCE, Workshop, request_of, workshop
@@ -185,6 +185,24 @@ def test_inv_I2_two_executors_of_one_run_start_it_once(tmp_path: Path) -> None:
         assert marker.read_bytes() == b"x\n" * 10
 
     run(tmp_path / "worker", scenario)
+
+
+def test_fault_F07_a_second_name_that_a_power_loss_left_of_a_gate_that_never_opened_stops_nobody(
+    tmp_path: Path,
+) -> None:
+    async def scenario(shop: Workshop) -> None:
+        run_id = shop.accept(["echo once"])
+        directory = shop.directory(run_id)
+        gate.note_begun(directory, directory.path, {"boot": "before"})
+        # No call was durable yet, and the file system kept one name of three.
+        Path(gate.mark_of(directory.path)).unlink()
+        Path(directory.file(rundir.STARTED)).unlink()
+        assert not shop.journal.has_begun(run_id)
+        shop.supervisor.launch(run_id)
+        record = await shop.end(run_id)
+        assert (record.status, record.sentence) == ("succeeded", "")
+
+    run(tmp_path, scenario)
 
 
 def test_the_gate_stays_shut_when_the_executor_dies_before_it_opens(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from appliance import __version__
 from appliance.db.repository import RunFilter
 from appliance.model.permissions import Right, may, visible_projects
 from appliance.model.run_state import LEASED
@@ -12,7 +13,7 @@ from appliance.model.times import show_time
 from appliance.model.worker_states import Duty, Vitals, WorkerState
 from appliance.web.pages import links, rows, values
 from appliance.web.pages.answers import reader, show
-from appliance.web.pages.workers import SOFTWARE, row
+from appliance.web.pages.workers import row, version_of
 from appliance.web.pieces import Value
 from appliance.web.routes import Parts, Request, Response, Route, redirect
 from appliance.web.views import WorkerPage
@@ -41,8 +42,8 @@ def worker(request: Request, parts: Parts) -> Response:
             worker=row(parts, state),
             facts=tuple((label, text) for label, text in _facts(state).items() if text),
             version_since=rows.when(found.version_since, now) if found.version_since else None,
-            server_version=SOFTWARE.removeprefix("orchestra-appliance "),
-            version_before=found.version_before.removeprefix("orchestra-appliance "),
+            server_version=__version__,
+            version_before=version_of(found.version_before),
             properties=tuple(_with_size(one) for one in values.shown(state.properties)),
             running=rows.run_rows(running, parts),
             hidden=max(0, state.left - len(running)),
@@ -72,7 +73,9 @@ def disable(request: Request, parts: Parts) -> Response:
 def drain(request: Request, parts: Parts) -> Response:
     """Let it finish what it has."""
     state = parts.workers.drain(request.params["worker"], by=reader(request))
-    left = f"{show_count(state.left, 'run')} left" if state.left else "it has none left, and may be stopped"
+    left = "it has none left, and may be stopped" if state.is_drained else f"{show_count(state.left, 'run')} left"
+    if state.is_untold:
+        left += " as far as is known"
     return _back(state, f"gets nothing new: {left}")
 
 

@@ -28,7 +28,7 @@ from appliance.web.routes import Parts, Request, Response, Route
 from appliance.web.views import JoinPage, WorkersPage
 from appliance.workers import join_line
 
-SOFTWARE = f"orchestra-appliance {__version__}"  # what a worker of the server's own version says it is
+_SOFTWARE = "orchestra-appliance "  # what a worker says it is, before its version
 SHOWN = 50
 _STATES = tuple(reversed(Duty))  # what is common comes first
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}(?!\n)$")
@@ -147,7 +147,7 @@ def _page(request: Request, parts: Parts, form: Form, wrong: Invalid | None = No
         ),
         is_filtered=any(filters.values()),
         sort=order,
-        server_version=SOFTWARE.removeprefix("orchestra-appliance "),
+        server_version=__version__,
         workers=tuple(row(parts, state) for state in found),
         form=form if may(request.someone, Right.MANAGE_WORKERS) else None,
         paging=Paging(
@@ -156,6 +156,11 @@ def _page(request: Request, parts: Parts, form: Form, wrong: Invalid | None = No
         ),
         orders=orders(links.WORKERS, sorting.WORKERS, sort, **filters) if len(found) > 1 or query.cursor else (),
     )
+
+
+def version_of(software: str) -> str:
+    """The version in what a worker says it is; all of that, if it is not one of ours."""
+    return software.removeprefix(_SOFTWARE)
 
 
 def row(parts: Parts, state: WorkerState) -> WorkerRow:
@@ -173,8 +178,8 @@ def row(parts: Parts, state: WorkerState) -> WorkerRow:
         used=state.used,
         load=vitals.load if vitals else None,
         disk_free=vitals.disk_free if vitals else None,
-        version=worker.version_text.removeprefix("orchestra-appliance "),
-        is_other_version=worker.version_text not in ("", SOFTWARE),
+        version=version_of(worker.version_text),
+        is_other_version=version_of(worker.version_text) not in ("", __version__),
         last_contact=rows.when(heard, parts.clock.now()) if heard else None,
     )
 

@@ -84,88 +84,85 @@ every = pytest.mark.parametrize("name", TRANSACTIONS)
 duration = pytest.mark.parametrize("is_lasting", [False, True], ids=["once", "for ever"])
 
 
+class Trial:
+    """A commit that meets a fault at one of its operations. ``is_acknowledged``: it has not heard of it."""
+
+    def __init__(self, bench: Bench, breaker: Breaker, *, has_reserve: bool) -> None:
+        self.path, self.breaker = bench.copy(), breaker
+        self._bench = bench
+        self.told: list[Exception] = []  # storage errors after which nothing is written any more
+        self.refusal: Unavailable | None = None
+        self.disk = Disk(f"faulty-{next(_names)}", breaker)
+        room = Room(self.path.parent, SystemClock()) if has_reserve else None
+        assert room is None or room.look()
+        self.repository = SqliteRepository(self.path, vfs=self.disk.name, on_fatal=self.told.append, room=room)
+        self.repository.open()
+
+    def run(self) -> None:
+        self.breaker.is_armed = True
+        try:
+            self._bench.transaction.commit(self.repository)
+        except Unavailable as error:
+            self.refusal = error
+            assert self.breaker.has_struck
+        settle(self.repository)
+        self.breaker.is_armed = False
+
+    @property
+    def is_acknowledged(self) -> bool:
+        return self.refusal is None
+
+
+def at_each_operation(
+    bench: Bench, error: type[apsw.Error], is_lasting: bool, what: str, *, has_reserve: bool = False
+) -> Iterator[Trial]:
+    """One trial for each operation of the commit, and a last one that meets no fault."""
+    for at in itertools.count(1):
+        trial = Trial(bench, Breaker(at, error, is_lasting), has_reserve=has_reserve)
+        trial.run()
+        yield trial
+        if not trial.breaker.has_struck:
+            break
+        _faults[what] += 1
+    assert at > 4
+
+
 @duration
 @every
 def test_goal_R14_fault_F16_no_space_at_any_operation(bench: Bench, is_lasting: bool) -> None:
-    for at in itertools.count(1):
-        path, breaker = bench.copy(), Breaker(at, apsw.FullError, is_lasting)
-        disk = Disk(f"full-{next(_names)}", breaker)
-        broken: list[Exception] = []
-        repository = SqliteRepository(path, vfs=disk.name, on_fatal=broken.append)
-        repository.open()
-        breaker.is_armed = True
-        try:
-            bench.transaction.commit(repository)
-            is_acknowledged = True
-        except Full:
-            is_acknowledged = False
-            assert breaker.has_struck
-        settle(repository)
-        breaker.is_armed = False
-        assert dump(repository) == (bench.after if is_acknowledged else bench.before)
-        if not is_acknowledged:
-            bench.transaction.commit(repository)  # the next write works
-            assert dump(repository) == bench.after
-        repository.close()
-        assert broken == []
-        assert bench.seen(path) == bench.after
-        if not breaker.has_struck:
-            break
-        _faults["no space"] += 1
-    assert at > 4
+    for trial in at_each_operation(bench, apsw.FullError, is_lasting, "no space"):
+        assert trial.is_acknowledged or isinstance(trial.refusal, Full)
+        assert dump(trial.repository) == (bench.after if trial.is_acknowledged else bench.before)
+        if not trial.is_acknowledged:
+            bench.transaction.commit(trial.repository)  # the next write works
+            assert dump(trial.repository) == bench.after
+        trial.repository.close()
+        assert trial.told == []
+        assert bench.seen(trial.path) == bench.after
 
 
 @duration
 @every
 def test_goal_R14_fault_F18_an_io_error_at_any_operation(bench: Bench, is_lasting: bool) -> None:
-    for at in itertools.count(1):
-        path, breaker = bench.copy(), Breaker(at, apsw.IOError, is_lasting)
-        disk = Disk(f"broken-{next(_names)}", breaker)
-        told: list[Exception] = []
-        repository = SqliteRepository(path, vfs=disk.name, on_fatal=told.append)
-        repository.open()
-        breaker.is_armed = True
-        try:
-            bench.transaction.commit(repository)
-            is_acknowledged = True
-        except Unavailable as error:
-            is_acknowledged = False
-            assert not isinstance(error, Full)
-            assert breaker.has_struck
-        settle(repository)
-        breaker.is_armed = False
-        if breaker.has_struck:
-            assert len(told) == 1
+    for trial in at_each_operation(bench, apsw.IOError, is_lasting, "input/output errors"):
+        assert not isinstance(trial.refusal, Full)
+        if trial.breaker.has_struck:
+            assert len(trial.told) == 1
             with pytest.raises(Unavailable, match="must be restarted"):
-                bench.transaction.commit(repository)  # nothing is written any more, whatever the disk says now
-        repository.close()
+                bench.transaction.commit(trial.repository)  # nothing is written any more, whatever the disk says now
+        else:
+            assert trial.told == []
+        trial.repository.close()
         # What was not acknowledged may have reached the disk all the same, but then as a whole.
-        assert bench.seen(path) in ([bench.after] if is_acknowledged else [bench.before, bench.after])
-        if not breaker.has_struck:
-            assert told == []
-            break
-        _faults["input/output errors"] += 1
-    assert at > 4
+        possible = [bench.after] if trial.is_acknowledged else [bench.before, bench.after]
+        assert bench.seen(trial.path) in possible
 
 
 @every
 def test_goal_R14_fault_F16_with_a_reserve_no_write_hears_of_a_disk_that_fills_up(bench: Bench) -> None:
     """Each write that finds the disk full is done again when the reserve was given up for it."""
-    for at in itertools.count(1):
-        path = bench.copy()
-        room = Room(path.parent, SystemClock())
-        assert room.look()
-        breaker = Breaker(at, apsw.FullError, is_lasting=False)
-        disk = Disk(f"reserved-{next(_names)}", breaker)
-        repository = SqliteRepository(path, vfs=disk.name, room=room)
-        repository.open()
-        breaker.is_armed = True
-        bench.transaction.commit(repository)
-        settle(repository)
-        breaker.is_armed = False
-        assert dump(repository) == bench.after
-        repository.close()
-        assert bench.seen(path) == bench.after
-        if not breaker.has_struck:
-            break
-    assert at > 4
+    for trial in at_each_operation(bench, apsw.FullError, False, "no space but the reserve", has_reserve=True):
+        assert trial.is_acknowledged and trial.told == []
+        assert dump(trial.repository) == bench.after
+        trial.repository.close()
+        assert bench.seen(trial.path) == bench.after

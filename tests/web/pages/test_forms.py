@@ -254,6 +254,11 @@ def test_req_S_85_a_new_workers_join_line_is_shown_once(site: Site) -> None:
     assert (made.owner, made.properties) == ("ada", {"pool": "linux", "gpu": True})
 
 
+def test_req_O2_a_new_worker_may_be_left_to_systemd(site: Site) -> None:
+    answer = site.login().submit("/workers", {"name": "build-2", "properties": ""})
+    assert "as root, write <code>--systemd</code> behind the line above" in answer.text
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "field"),
     [
