@@ -174,6 +174,8 @@ def filter_runs(window: Window) -> None:
     window.wait(lambda: [one.text for one in window.all("#runs .name")] == ["website/deploy#1"])
     press(window, "form.filters a", "Clear")
     window.wait(lambda: window.path == "/runs" and len(window.all("#runs .name")) == 5)
+    press(window, "nav a", "Queue")
+    window.wait(lambda: window.path == "/queue")
 
 
 def look_after_workers(window: Window, site: Site, scripts: bool) -> None:
