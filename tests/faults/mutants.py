@@ -89,7 +89,9 @@ def _accept_without_sync(before: Callable[..., None]) -> Callable[..., None]:
     return accept
 
 
-def _replace_without_directory(self: RunDirectory, name: str, content: bytes, *, is_durable: bool = True) -> None:
+def _replace_without_directory(
+    self: RunDirectory, name: str, content: bytes, *, is_durable: bool = True, is_named: bool = True
+) -> None:
     temporary = self.file(name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

@@ -124,7 +124,7 @@ class Execution:
 
     def _prepare(self) -> None:
         os.makedirs(self._directory.file(rundir.JOB), exist_ok=True)
-        self._directory.reserve(rundir.EXIT, rundir.ABORT, rundir.ACKED)
+        self._directory.reserve(rundir.EXIT, rundir.ABORT)
         self._notes = Notes(self._directory.file(rundir.NOTES), self._disk)
         self._output = Output(self._directory, 1 << 30, self._machine.boot, self._notes.add)
         self._results = SavedResults(self._directory)
