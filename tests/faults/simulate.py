@@ -98,17 +98,16 @@ def live_through_many(first: int, count: int, jobs: int) -> list[Life]:
         return list(pool.map(_try, seeds, chunksize=max(1, min(20, count // jobs))))
 
 
-def report(lives: list[Life], seconds: float) -> str:
-    """What was injected, what came of it, and what failed."""
+def report(lives: list[Life], seconds: float | None = None) -> str:
+    """What was injected, what came of it, and what failed. ``seconds``: what it took, if somebody has measured that."""
     faults: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     for life in lives:
         faults.update(life.faults)
         statuses.update(life.statuses)
     total = sum(faults.values())
-    lines = [
-        f"{len(lives)} seeds, {total} faults in {seconds:.1f} s ({total / max(seconds, 0.001) * 60:.0f} per minute)"
-    ]
+    pace = f" in {seconds:.1f} s ({total / seconds * 60:.0f} per minute)" if seconds else ""
+    lines = [f"{len(lives)} seeds, {total} faults{pace}"]
     lines += [f"  {count:>8}  {kind}" for kind, count in sorted(faults.items())]
     lines.append(f"{sum(statuses.values())} runs ended")
     lines += [f"  {count:>8}  {kind}" for kind, count in sorted(statuses.items())]

@@ -36,7 +36,7 @@ def test_inv_I1_I2_I3_I4_I5_I6_I7_I9_I10_hold_through_every_fault(block: int) ->
 def test_goal_R4_invariants_hold_over_two_thousand_seeds() -> None:
     """And every kind of fault was there, and its outcomes."""
     lives = live_through_many(1000, 2000, os.cpu_count() or 1)
-    print(report(lives, 0.0))
+    print(report(lives))
     assert [life.failure for life in lives if life.failure] == []
     faults = _sum(lives)
     assert {kind for kind in KINDS if faults[kind] < 20} == set(), "a kind of fault that hardly ever strikes"
